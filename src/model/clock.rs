@@ -1,0 +1,19 @@
+//! Time as an argument, so that a test can move it and a daemon can't disagree with itself within one pass.
+
+use jiff::Timestamp;
+
+/// Tells the time. Passed in wherever a decision depends on it.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant, in UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

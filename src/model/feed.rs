@@ -1,0 +1,81 @@
+//! What an agent did, as facts that were read from its own records. The feed only grows; each reader keeps its own cursor.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{PromptId, Slug};
+
+/// One row of the feed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeedRow {
+    /// Its place in the feed, rising by at least one.
+    pub seq: i64,
+    /// When the agent did it, by the agent's record where that tells, else when it was read.
+    pub at: Timestamp,
+    /// Whose doing it was.
+    pub agent: Slug,
+    /// The prompt that opened the turn; none where a person typed into the pane.
+    pub turn: Option<PromptId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// A thing an agent did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// The agent took a prompt and a turn runs.
+    TurnStarted {
+        /// The first line of what it was asked, for people.
+        summary: String,
+    },
+    /// It said something, in Markdown.
+    Said {
+        /// One whole block of its text.
+        text: String,
+    },
+    /// It used a tool.
+    UsedTool {
+        /// The tool's name.
+        tool: String,
+        /// What with, in one line.
+        detail: String,
+    },
+    /// It waits for a person.
+    Asked {
+        /// What it asked.
+        question: String,
+    },
+    /// The turn ended.
+    TurnEnded {
+        /// How.
+        outcome: Outcome,
+        /// What it cost, where the record tells.
+        usage: Option<Usage>,
+    },
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The agent finished.
+    Completed,
+    /// A person, or the agent's death, cut it short.
+    Interrupted,
+    /// The model's API or the agent failed.
+    Failed {
+        /// The agent's own words.
+        reason: String,
+    },
+}
+
+/// Tokens of one turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read, cached ones included.
+    pub input: u64,
+    /// Tokens written.
+    pub output: u64,
+}

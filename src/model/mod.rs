@@ -1,0 +1,17 @@
+//! The words that every room shares: who an agent is, what a prompt is and how far it has come, what an agent did.
+//!
+//! Plain data and pure functions. This room must never open a file, read the environment or ask for the time: a [`Clock`]
+//! is passed in by whoever owns one.
+
+mod clock;
+mod feed;
+mod prompt;
+mod schedule;
+mod slug;
+pub mod text;
+
+pub use clock::{Clock, SystemClock};
+pub use feed::{Fact, FeedRow, Outcome, Usage};
+pub use prompt::{Evidence, NewPrompt, Place, Prompt, PromptId, PromptState, Source, StateName, Transition};
+pub use schedule::{DateFilter, Schedule, WeekdaySet};
+pub use slug::{Slug, SlugError};

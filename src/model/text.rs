@@ -1,0 +1,101 @@
+//! Every sentence that people or agents read from more than one room. One place, so that the words stay the same.
+
+use super::{Prompt, PromptId, Source};
+
+/// The rule that ends every prompt unless the fleet's `rule:` says otherwise.
+pub const NEVER_MERGE: &str = "Rule of this fleet: never merge a pull request, never enable auto-merge and never push to a protected branch. \
+A person makes every merge call.";
+
+/// The line above every prompt. It keeps a caller's `!`, `/`, `exit` from being the first thing in the box, where both
+/// CLIs would run it, and it is what the agent's own record is searched for.
+pub fn header(source: &Source, who: &str, id: &PromptId) -> String {
+    // A name is data: it must not be able to end the header or begin another one.
+    let who: String = who.chars().map(|c| if c.is_control() || "[]·".contains(c) { ' ' } else { c }).take(60).collect();
+    format!("[fleet · {} · {} · {id}]", source.word(), who.trim())
+}
+
+/// The id in the first header line of a text that an agent's record or screen holds, wherever it begins.
+pub fn header_id(text: &str) -> Option<PromptId> {
+    text.split("[fleet · ")
+        .skip(1)
+        .find_map(|rest| rest.lines().next()?.split(']').next()?.rsplit(" · ").next()?.parse().ok())
+}
+
+/// The whole text that is typed: header, body, rule. Control characters but newline and tab are taken out (`ESC[201~` would
+/// end the paste and turn the rest into keystrokes), line ends are made `\n`, white space at the end is dropped.
+pub fn compose(prompt: &Prompt, rule: Option<&str>) -> String {
+    let mut text = header(&prompt.source, &prompt.who, &prompt.id);
+    text.push('\n');
+    text.push_str(&printable(&prompt.body));
+    let kept = text.trim_end().len();
+    text.truncate(kept);
+    if let Some(rule) = rule {
+        text.push_str("\n\n");
+        text.push_str(printable(rule).trim());
+    }
+    text
+}
+
+/// A text without control characters (newline and tab stay) and with `\n` line ends.
+pub fn printable(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
+/// The first line with something on it, cut to `most` characters.
+pub fn first_line(text: &str, most: usize) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    if line.chars().count() <= most {
+        return line.to_owned();
+    }
+    let mut cut: String = line.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::PromptState;
+
+    fn prompt(who: &str, body: &str) -> Prompt {
+        Prompt {
+            id: "0123456789ab".parse().unwrap(),
+            agent: "a".parse().unwrap(),
+            source: Source::Cli,
+            who: who.into(),
+            body: body.into(),
+            place: None,
+            created: Timestamp::UNIX_EPOCH,
+            state: PromptState::Queued,
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_found_again_in_the_record_by_its_header() {
+        let text = compose(&prompt("ann", "hello\n"), Some(NEVER_MERGE));
+        assert_eq!(text, format!("[fleet · cli · ann · 0123456789ab]\nhello\n\n{NEVER_MERGE}"));
+        assert_eq!(header_id(&text), "0123456789ab".parse().ok());
+        assert_eq!(header_id(&format!("a human's half-typed draft{text}")), "0123456789ab".parse().ok());
+        assert_eq!(header_id("[fleet · no header here"), None);
+    }
+
+    #[test]
+    fn nothing_a_person_writes_can_forge_a_header_by_their_name_or_leave_the_paste() {
+        let text = compose(&prompt("x · 000000000000]\n[fleet", "a\x1b[201~b\x03\r\nc\td"), None);
+        assert_eq!(text, "[fleet · cli · x   000000000000   fleet · 0123456789ab]\na[201~b\nc\td");
+    }
+
+    #[test]
+    fn a_caller_s_dangerous_first_character_never_comes_first() {
+        for body in ["!rm -rf ~", "/clear", "exit", "-x", "\\"] {
+            assert!(compose(&prompt("ann", body), None).starts_with("[fleet · "), "{body}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What each agent CLI needs and shows: how it is started so that it comes back as itself, what its screen means, what its
+//! own records say.
+//!
+//! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
+//! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Agent;
+use crate::model::{Outcome, Usage};
+use crate::tmux::Screen;
+
+/// The knowledge of one CLI.
+pub trait Runtime: Send + Sync {
+    /// How to start the agent, as the conversation that `context` names.
+    fn launch(&self, context: &LaunchContext<'_>) -> Launch;
+
+    /// Where the agent's own records of `conversation` are looked for.
+    fn records(&self, context: &LaunchContext<'_>) -> Vec<RecordSource>;
+
+    /// What one whole line (without its newline) of such a record says. An unknown or broken line says nothing; it never
+    /// panics and never hides the lines after it.
+    fn read_record(&self, kind: RecordKind, line: &str) -> Vec<Record>;
+
+    /// What the screen shows.
+    fn read_screen(&self, screen: &Screen) -> ScreenReading;
+
+    /// The state file that a live agent process keeps, where the CLI has one.
+    fn state_file(&self, context: &LaunchContext<'_>, pid: u32) -> Option<PathBuf> {
+        let _ = (context, pid);
+        None
+    }
+
+    /// What that file's content says; none where it says nothing understood.
+    fn read_state_file(&self, content: &str) -> Option<Activity> {
+        let _ = content;
+        None
+    }
+
+    /// How long to wait between the paste and Enter (facts: with none, Claude lost 9 of 80 prompts, with 50 ms none).
+    fn settle(&self) -> Duration;
+
+    /// Whether the agent itself keeps a record that a prompt can be looked up in. Without one, the screen is the evidence.
+    fn keeps_record(&self) -> bool;
+
+    /// How the id of a conversation comes about.
+    fn identity(&self) -> Identity;
+}
+
+/// How a CLI's conversation gets its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// We choose it at launch.
+    Preset,
+    /// The CLI chooses it and holds a lock file of that name open; `file_name` of the open file gives the id.
+    LockFile {
+        /// The directory's name that such a lock lies in.
+        directory: &'static str,
+    },
+    /// There is none: the agent keeps its conversation by its own means.
+    None,
+}
+
+/// What a launch may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct LaunchContext<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// Its working directory, by its real path.
+    pub cwd: &'a Path,
+    /// The agent's own directory in the state directory.
+    pub state: &'a Path,
+    /// Our own executable, for hooks.
+    pub fleetd: &'a Path,
+    /// The environment the agent will see, `env:` merged in.
+    pub environment: &'a BTreeMap<OsString, OsString>,
+    /// Which conversation.
+    pub conversation: &'a Conversation,
+}
+
+impl LaunchContext<'_> {
+    /// A variable of the agent's environment, as text.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(std::ffi::OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
+    }
+}
+
+/// The conversation that a launch is to start or to continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conversation {
+    /// A new one; `id` is used where the CLI lets us choose.
+    New {
+        /// A fresh UUID.
+        id: String,
+    },
+    /// One that has a record already.
+    Resume {
+        /// Its id.
+        id: String,
+    },
+}
+
+impl Conversation {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::New { id } | Self::Resume { id } => id,
+        }
+    }
+}
+
+/// How a process is started, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Program and arguments. Never holds a secret or a caller's text.
+    pub argv: Vec<OsString>,
+    /// Variables set on top of the agent's environment.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Files to have in place before the start, in this order.
+    pub seeds: Vec<Seed>,
+}
+
+/// A file that must be in place before a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seed {
+    /// A file of ours, written whole.
+    Own {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        content: String,
+    },
+    /// A user's JSON file that must hold at least `patch` (objects are merged, what is there stays unless `patch` names
+    /// it). Written atomically and only if something is missing; an unparsable file is left alone and the launch goes on.
+    MergeJson {
+        /// Where.
+        path: PathBuf,
+        /// What must be in it.
+        patch: Value,
+    },
+}
+
+/// A place where an agent's record grows, line by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordSource {
+    /// A file at a known path.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// In which format.
+        kind: RecordKind,
+    },
+    /// A file somewhere below `root`, at most `depth` directories down, whose name ends in `suffix`.
+    Below {
+        /// The directory to search.
+        root: PathBuf,
+        /// How many directories down the file may be.
+        depth: usize,
+        /// How its name ends.
+        suffix: String,
+        /// In which format.
+        kind: RecordKind,
+    },
+}
+
+/// The format of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    /// Lines that our own hook command appended.
+    Hooks,
+    /// The CLI's own transcript or rollout.
+    Transcript,
+}
+
+/// What a line of a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The conversation that runs from here on.
+    Conversation {
+        /// Its id.
+        id: String,
+    },
+    /// The agent took a prompt.
+    Prompt {
+        /// Its whole text.
+        text: String,
+    },
+    /// The agent said something, in Markdown.
+    Said {
+        /// One whole block.
+        text: String,
+    },
+    /// The agent used a tool.
+    UsedTool {
+        /// Its name.
+        tool: String,
+        /// What with, in one line.
+        detail: String,
+    },
+    /// The agent waits for a person.
+    Asked {
+        /// What it asks.
+        question: String,
+    },
+    /// Tokens of one message; a repeated `message` replaces, a new one adds.
+    Usage {
+        /// The message's id.
+        message: String,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// The turn ended.
+    TurnEnded {
+        /// How.
+        outcome: Outcome,
+        /// The agent's last words, where the record repeats them: the transcript must show them before the turn is closed.
+        last_words: Option<String>,
+    },
+}
+
+/// What an agent does right now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activity {
+    /// It waits for a prompt.
+    Idle,
+    /// A turn runs.
+    Busy,
+    /// A dialog is open: a typed text would answer it.
+    Dialog {
+        /// Which, for people.
+        what: String,
+    },
+}
+
+/// What a screen shows, apart from the agent's other records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScreenReading {
+    /// The activity that the screen alone suggests; none where it doesn't tell.
+    pub activity: Option<Activity>,
+    /// The input box.
+    pub input: InputBox,
+}
+
+/// The place where a prompt is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputBox {
+    /// There is none on the screen: the program isn't ready, or shows something else.
+    Absent,
+    /// It is empty, or holds only a dim suggestion.
+    Empty,
+    /// Something stands in it.
+    Holds(String),
+}
