@@ -17,4 +17,5 @@
 pub mod config;
 pub mod model;
 pub mod runtime;
+pub mod store;
 pub mod tmux;

@@ -47,6 +47,14 @@ pub enum Fact {
         /// What it asked.
         question: String,
     },
+    /// A prompt was not taken, or it can't be told whether it was; the row's `turn` names it. Not the agent's doing, yet
+    /// the prompt's author must read it where the answer would have stood.
+    Undelivered {
+        /// True where it may have been taken all the same.
+        uncertain: bool,
+        /// What happened, for people.
+        why: String,
+    },
     /// The turn ended.
     TurnEnded {
         /// How.

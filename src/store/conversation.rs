@@ -1,0 +1,66 @@
+//! Which conversation each agent is: what brings it back as itself.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+
+use super::{Store, Write, micros};
+use crate::model::Slug;
+
+/// The conversation an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversationRow {
+    /// The CLI's own id for it; empty where the CLI has not told yet.
+    pub id: String,
+    /// How often the agent was started.
+    pub launches: i64,
+}
+
+impl Store {
+    /// The conversation of an agent; none before its first launch.
+    pub async fn conversation(&self, agent: &Slug) -> anyhow::Result<Option<ConversationRow>> {
+        let row = sqlx::query("SELECT id, launches FROM conversation WHERE agent = $1").bind(agent.as_str());
+        row.fetch_optional(self.read())
+            .await
+            .with_context(|| format!("can't read the conversation of {agent}"))?
+            .map(|row| Ok(ConversationRow { id: row.try_get("id")?, launches: row.try_get("launches")? }))
+            .transpose()
+    }
+
+    /// Stores, before a launch, which conversation it is for: a crash in between finds the same one again.
+    pub async fn count_launch(&self, agent: &Slug, id: &str, now: Timestamp) -> anyhow::Result<()> {
+        let mut write = self.write_durably().await?;
+        sqlx::query(
+            "INSERT INTO conversation (agent, id, launches, since) VALUES ($1, $2, 1, $3) ON CONFLICT (agent) \
+             DO UPDATE SET id = excluded.id, launches = conversation.launches + 1, since = excluded.since",
+        )
+        .bind(agent.as_str())
+        .bind(id)
+        .bind(micros(now))
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store the conversation of {agent}"))?;
+        write.commit().await
+    }
+
+    /// Stores the id that a CLI chose by itself.
+    pub async fn follow_conversation(&self, agent: &Slug, id: &str, now: Timestamp) -> anyhow::Result<()> {
+        let mut write = self.write_durably().await?;
+        follow(&mut write, agent, id, now).await?;
+        write.commit().await
+    }
+}
+
+pub(super) async fn follow(write: &mut Write, agent: &Slug, id: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO conversation (agent, id, launches, since) VALUES ($1, $2, 0, $3) \
+         ON CONFLICT (agent) DO UPDATE SET id = excluded.id, since = excluded.since",
+    )
+    .bind(agent.as_str())
+    .bind(id)
+    .bind(micros(now))
+    .execute(write.connection())
+    .await
+    .with_context(|| format!("can't store the conversation of {agent}"))?;
+    Ok(())
+}

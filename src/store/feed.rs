@@ -1,0 +1,94 @@
+//! The feed: what the agents did, and how far each reader has come.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, Write, from_json, micros, timestamp, to_json};
+use crate::model::{Fact, FeedRow, PromptId, Slug};
+
+impl Store {
+    /// At most `most` rows after `seq`, in order.
+    pub async fn feed_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<FeedRow>> {
+        sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE seq > $1 ORDER BY seq LIMIT $2")
+            .bind(seq)
+            .bind(i64::from(most))
+            .fetch_all(self.read())
+            .await
+            .context("can't read the feed")?
+            .iter()
+            .map(feed_row)
+            .collect()
+    }
+
+    /// The rows of the turn that a prompt opened, in order.
+    pub async fn feed_of_turn(&self, turn: &PromptId) -> anyhow::Result<Vec<FeedRow>> {
+        sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 ORDER BY seq")
+            .bind(turn.as_str())
+            .fetch_all(self.read())
+            .await
+            .context("can't read the feed")?
+            .iter()
+            .map(feed_row)
+            .collect()
+    }
+
+    /// The last row's place; 0 where there is none.
+    pub async fn feed_end(&self) -> anyhow::Result<i64> {
+        sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM feed")
+            .fetch_one(self.read())
+            .await
+            .context("can't read the feed")
+    }
+
+    /// How far a reader has come; none where it never read.
+    pub async fn feed_cursor(&self, reader: &str) -> anyhow::Result<Option<i64>> {
+        sqlx::query_scalar("SELECT seq FROM feed_cursor WHERE reader = $1")
+            .bind(reader)
+            .fetch_optional(self.read())
+            .await
+            .with_context(|| format!("can't read how far {reader} has come"))
+    }
+}
+
+/// Moves a reader on within the transaction that stores what it made of the rows.
+pub async fn move_feed_cursor(write: &mut Write, reader: &str, seq: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO feed_cursor (reader, seq) VALUES ($1, $2) ON CONFLICT (reader) DO UPDATE SET seq = excluded.seq",
+    )
+    .bind(reader)
+    .bind(seq)
+    .execute(write.connection())
+    .await
+    .with_context(|| format!("can't store how far {reader} has come"))?;
+    Ok(())
+}
+
+pub(super) async fn append(
+    write: &mut Write,
+    at: Timestamp,
+    agent: &Slug,
+    turn: Option<&PromptId>,
+    fact: &Fact,
+) -> anyhow::Result<()> {
+    sqlx::query("INSERT INTO feed (at, agent, turn, fact) VALUES ($1, $2, $3, $4)")
+        .bind(micros(at))
+        .bind(agent.as_str())
+        .bind(turn.map(PromptId::as_str))
+        .bind(to_json(fact)?)
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store what {agent} did"))?;
+    Ok(())
+}
+
+fn feed_row(row: &SqliteRow) -> anyhow::Result<FeedRow> {
+    Ok(FeedRow {
+        seq: row.try_get("seq")?,
+        at: timestamp(row.try_get("at")?)?,
+        agent: row.try_get::<&str, _>("agent")?.parse()?,
+        turn: row.try_get::<Option<&str>, _>("turn")?.map(str::parse).transpose().map_err(anyhow::Error::msg)?,
+        fact: from_json(row.try_get("fact")?)?,
+    })
+}

@@ -1,0 +1,264 @@
+//! Prompts and their lives.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::feed::append;
+use super::{Store, Write, from_json, micros, timestamp, to_json};
+use crate::model::{Evidence, Fact, NewPrompt, Place, Prompt, PromptId, PromptState, Slug, Transition};
+
+/// What became of an insert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored under this id.
+    New(PromptId),
+    /// The same dedup key was there already, under this id; nothing was stored.
+    Known(PromptId),
+}
+
+impl Inserted {
+    /// The id under which the prompt is stored.
+    pub fn id(&self) -> &PromptId {
+        match self {
+            Self::New(id) | Self::Known(id) => id,
+        }
+    }
+}
+
+/// Where an agent's own record held a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvidenceRow {
+    /// Which record.
+    pub kind: Evidence,
+    /// Whether the text in it was exactly the one typed.
+    pub exact: bool,
+}
+
+/// A query for whole prompts.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, agent, source, who, body, channel, thread, created, detail, since FROM inbox ", $rest)
+    };
+}
+
+impl Store {
+    /// Stores a prompt durably; the same dedup key again is the same prompt.
+    pub async fn insert_prompt(&self, new: &NewPrompt, now: Timestamp) -> anyhow::Result<Inserted> {
+        let mut write = self.write_durably().await?;
+        let inserted = insert_prompt(&mut write, new, now).await?;
+        write.commit().await?;
+        Ok(inserted)
+    }
+
+    /// The prompt of that id.
+    pub async fn prompt(&self, id: &PromptId) -> anyhow::Result<Option<Prompt>> {
+        let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str());
+        row.fetch_optional(self.read()).await.context("can't read the inbox")?.map(|row| prompt(&row)).transpose()
+    }
+
+    /// What delivery still has to see to for one agent, first come first.
+    pub async fn open_prompts(&self, agent: &Slug) -> anyhow::Result<Vec<Prompt>> {
+        let rows = sqlx::query(select!(
+            "WHERE agent = $1 AND state IN ('queued', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
+        ));
+        rows.bind(agent.as_str())
+            .fetch_all(self.read())
+            .await
+            .context("can't read the inbox")?
+            .iter()
+            .map(prompt)
+            .collect()
+    }
+
+    /// The latest prompt of every agent that ever had one.
+    pub async fn latest_prompts(&self) -> anyhow::Result<Vec<Prompt>> {
+        let rows = sqlx::query(select!("WHERE seq IN (SELECT MAX(seq) FROM inbox GROUP BY agent)"));
+        rows.fetch_all(self.read()).await.context("can't read the inbox")?.iter().map(prompt).collect()
+    }
+
+    /// Moves a prompt on, if it still is in the state that the caller saw; says whether it did.
+    pub async fn advance(
+        &self,
+        prompt: &Prompt,
+        to: &PromptState,
+        cause: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<bool> {
+        self.advance_typed(prompt, to, cause, now, None).await
+    }
+
+    /// As [`Store::advance`], and keeps the exact text that is about to be typed.
+    pub async fn advance_typed(
+        &self,
+        prompt: &Prompt,
+        to: &PromptState,
+        cause: &str,
+        now: Timestamp,
+        typed: Option<&str>,
+    ) -> anyhow::Result<bool> {
+        let (id, agent, seen) = (&prompt.id, &prompt.agent, prompt.state.name());
+        let mut write = self.write().await?;
+        let moved = sqlx::query(
+            "UPDATE inbox SET state = $1, detail = $2, since = $3, typed = COALESCE($4, typed) WHERE id = $5 AND state = $6",
+        )
+        .bind(to.name().as_str())
+        .bind(to_json(to)?)
+        .bind(micros(now))
+        .bind(typed)
+        .bind(id.as_str())
+        .bind(seen.as_str())
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't move prompt {id} on"))?
+        .rows_affected();
+        if moved == 1 {
+            record(&mut write, id, to, cause, now).await?;
+            if let Some(fact) = undelivered(to) {
+                append(&mut write, now, agent, Some(id), &fact).await?;
+            }
+            write.commit().await?;
+        }
+        Ok(moved == 1)
+    }
+
+    /// The text that was last typed for a prompt.
+    pub async fn typed_text(&self, id: &PromptId) -> anyhow::Result<Option<String>> {
+        let row = sqlx::query_scalar("SELECT typed FROM inbox WHERE id = $1").bind(id.as_str());
+        Ok(row.fetch_optional(self.read()).await.context("can't read the inbox")?.flatten())
+    }
+
+    /// Every step of a prompt's life, in order.
+    pub async fn trace(&self, id: &PromptId) -> anyhow::Result<Vec<Transition>> {
+        let rows = sqlx::query("SELECT at, detail, cause FROM transition WHERE prompt = $1 ORDER BY seq");
+        let rows = rows.bind(id.as_str()).fetch_all(self.read()).await.context("can't read the trace")?;
+        rows.iter()
+            .map(|row| {
+                Ok(Transition {
+                    at: timestamp(row.try_get("at")?)?,
+                    state: from_json(row.try_get("detail")?)?,
+                    cause: row.try_get("cause")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Where the agent's own record held a prompt.
+    pub async fn evidence(&self, id: &PromptId) -> anyhow::Result<Vec<EvidenceRow>> {
+        let rows = sqlx::query("SELECT kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
+        let rows = rows.bind(id.as_str()).fetch_all(self.read()).await.context("can't read the evidence")?;
+        rows.iter()
+            .map(|row| {
+                let kind: &str = row.try_get("kind")?;
+                let exact: i64 = row.try_get("exact")?;
+                Ok(EvidenceRow { kind: from_json(&format!("\"{kind}\""))?, exact: exact != 0 })
+            })
+            .collect()
+    }
+
+    /// Stores that a record held a prompt.
+    pub async fn insert_evidence(&self, id: &PromptId, row: EvidenceRow, now: Timestamp) -> anyhow::Result<()> {
+        let mut write = self.write().await?;
+        insert_evidence(&mut write, id, row, now).await?;
+        write.commit().await
+    }
+}
+
+pub(super) async fn insert_evidence(
+    write: &mut Write,
+    id: &PromptId,
+    row: EvidenceRow,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO evidence (prompt, kind, exact, at) VALUES ($1, $2, $3, $4) ON CONFLICT (prompt, kind) DO NOTHING",
+    )
+    .bind(id.as_str())
+    .bind(row.kind.to_string())
+    .bind(i64::from(row.exact))
+    .bind(micros(now))
+    .execute(write.connection())
+    .await
+    .with_context(|| format!("can't store the evidence for prompt {id}"))?;
+    Ok(())
+}
+
+/// Inserts a prompt within a caller's transaction, so that a source can store what it read and what follows from it at once.
+pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -> anyhow::Result<Inserted> {
+    let known: Option<String> = sqlx::query_scalar("SELECT id FROM inbox WHERE dedup_key = $1")
+        .bind(&new.dedup_key)
+        .fetch_optional(write.connection())
+        .await
+        .context("can't read the inbox")?;
+    if let Some(known) = known {
+        return Ok(Inserted::Known(known.parse().map_err(anyhow::Error::msg)?));
+    }
+    let state = PromptState::Queued;
+    sqlx::query(
+        "INSERT INTO inbox (id, dedup_key, agent, source, who, body, channel, thread, created, state, detail, since) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9)",
+    )
+    .bind(new.id.as_str())
+    .bind(&new.dedup_key)
+    .bind(new.agent.as_str())
+    .bind(to_json(&new.source)?)
+    .bind(&new.who)
+    .bind(&new.body)
+    .bind(new.place.as_ref().map(|place| place.channel.as_str()))
+    .bind(new.place.as_ref().map(|place| place.thread.as_str()))
+    .bind(micros(now))
+    .bind(state.name().as_str())
+    .bind(to_json(&state)?)
+    .execute(write.connection())
+    .await
+    .with_context(|| format!("can't store a prompt for {}", new.agent))?;
+    record(write, &new.id, &state, &format!("{} by {}", new.source.word(), new.who), now).await?;
+    Ok(Inserted::New(new.id.clone()))
+}
+
+/// What the feed says of a prompt that stops here, so that its author reads it.
+fn undelivered(state: &PromptState) -> Option<Fact> {
+    match state {
+        PromptState::Failed { reason } => Some(Fact::Undelivered { uncertain: false, why: reason.clone() }),
+        PromptState::Uncertain { seen } => Some(Fact::Undelivered { uncertain: true, why: seen.clone() }),
+        _ => None,
+    }
+}
+
+async fn record(
+    write: &mut Write,
+    id: &PromptId,
+    state: &PromptState,
+    cause: &str,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query("INSERT INTO transition (prompt, at, detail, cause) VALUES ($1, $2, $3, $4)")
+        .bind(id.as_str())
+        .bind(micros(now))
+        .bind(to_json(state)?)
+        .bind(cause)
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store the trace of prompt {id}"))?;
+    Ok(())
+}
+
+fn prompt(row: &SqliteRow) -> anyhow::Result<Prompt> {
+    let text = |column: &str| row.try_get::<String, _>(column).with_context(|| format!("the inbox has no {column}"));
+    let place = match (row.try_get("channel")?, row.try_get("thread")?) {
+        (Some(channel), Some(thread)) => Some(Place { channel, thread }),
+        _ => None,
+    };
+    Ok(Prompt {
+        id: text("id")?.parse().map_err(anyhow::Error::msg)?,
+        agent: text("agent")?.parse()?,
+        source: from_json(&text("source")?)?,
+        who: text("who")?,
+        body: text("body")?,
+        place,
+        created: timestamp(row.try_get("created")?)?,
+        state: from_json(&text("detail")?)?,
+        since: timestamp(row.try_get("since")?)?,
+    })
+}

@@ -1,0 +1,297 @@
+//! What must survive the daemon: the inbox, the feed, and how far everybody has read.
+//!
+//! Two kinds of write. A *durable* one is on the disk when it returns: words of people, which nobody could tell us again. A
+//! plain one survives the death of the daemon, but a power cut may take the last moment of it; that is right for whatever
+//! the next pass derives anew from an agent's own record. All writes queue in one line, so that SQLite's busy handler
+//! (which sleeps) is never met.
+//!
+//! The SQL is written to serve PostgreSQL as it stands: `$1`, `BIGINT`, `TEXT`, `ON CONFLICT`. This room must never decide
+//! anything: it stores what it is given.
+
+mod conversation;
+mod feed;
+mod inbox;
+mod mirror;
+mod nudge;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub use conversation::ConversationRow;
+pub use feed::move_feed_cursor;
+pub use inbox::{EvidenceRow, Inserted, insert_prompt};
+pub use mirror::{Offset, RecordBatch};
+pub use nudge::nudge_key;
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    read: SqlitePool,
+    plain: SqlitePool,
+    durable: SqlitePool,
+    line: Arc<Mutex<()>>,
+}
+
+/// Why the database can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It exists and is not a sound database.
+    #[error(
+        "the database {path} is damaged ({what}): move it away (and the -wal and -shm files beside it) and start fleetd \
+         again; running sessions stay, but prompts that still waited in it are lost"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        what: String,
+    },
+    /// It can't be opened or created.
+    #[error("can't open the database {path}: {what}; fleetd needs to write in that directory")]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        what: String,
+    },
+}
+
+/// A transaction that holds its place in the line of writers. Nothing is stored until [`Write::commit`].
+pub struct Write {
+    transaction: Transaction<'static, Sqlite>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Write {
+    pub(crate) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Stores everything that was done in it, or nothing.
+    pub async fn commit(self) -> anyhow::Result<()> {
+        self.transaction.commit().await.context("can't store in fleet.db; is the disk full?")
+    }
+}
+
+impl Store {
+    /// Opens the database at `path`, creates it where it is missing and brings its tables up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Created by us, so that it is private from its first byte; SQLite gives -wal and -shm the same rights.
+        let created = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        created.map_err(|error| StoreError::Unreachable { path: path.to_owned(), what: error.to_string() })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(Duration::from_secs(10));
+        let one =
+            |sync| SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone().synchronous(sync));
+        let store = Self {
+            plain: one(SqliteSynchronous::Normal),
+            durable: one(SqliteSynchronous::Full),
+            read: SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.clone()),
+            line: Arc::new(Mutex::new(())),
+        };
+        store.check(path).await?;
+        Ok(store)
+    }
+
+    async fn check(&self, path: &Path) -> Result<(), StoreError> {
+        let judge = |error: sqlx::Error| {
+            let what = error.to_string();
+            let damaged =
+                ["malformed", "not a database", "disk image", "short read"].iter().any(|sign| what.contains(sign));
+            let path = path.to_owned();
+            if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
+        };
+        let verdict: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.durable).await.map_err(judge)?;
+        if verdict != "ok" {
+            return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
+        }
+        migrator().run(&self.durable).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => judge(error),
+            other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
+        })
+    }
+
+    /// Closes every connection; what was committed is in the file.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.plain.close().await;
+        self.durable.close().await;
+    }
+
+    pub(crate) fn read(&self) -> &SqlitePool {
+        &self.read
+    }
+
+    /// A write that survives the daemon's death.
+    pub async fn write(&self) -> anyhow::Result<Write> {
+        self.begin(&self.plain).await
+    }
+
+    /// A write that survives a power cut too.
+    pub async fn write_durably(&self) -> anyhow::Result<Write> {
+        self.begin(&self.durable).await
+    }
+
+    async fn begin(&self, pool: &SqlitePool) -> anyhow::Result<Write> {
+        let turn = Arc::clone(&self.line).lock_owned().await;
+        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.context("can't begin to write in fleet.db")?;
+        Ok(Write { transaction, _turn: turn })
+    }
+
+    /// A single named value.
+    pub async fn note(&self, name: &str) -> anyhow::Result<Option<String>> {
+        sqlx::query_scalar("SELECT value FROM note WHERE name = $1")
+            .bind(name)
+            .fetch_optional(self.read())
+            .await
+            .with_context(|| format!("can't read the note {name} from fleet.db"))
+    }
+
+    /// Stores a single named value.
+    pub async fn set_note(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let mut write = self.write().await?;
+        sqlx::query(
+            "INSERT INTO note (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store the note {name} in fleet.db"))?;
+        write.commit().await
+    }
+}
+
+fn migrator() -> Migrator {
+    let steps = [(1, "first", include_str!("migrations/0001_first.sql"))];
+    Migrator::with_migrations(
+        steps
+            .into_iter()
+            .map(|(version, name, sql)| {
+                Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+            })
+            .collect(),
+    )
+}
+
+/// Microseconds since 1970, the form in which times are stored.
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// The time that was stored.
+pub(crate) fn timestamp(micros: i64) -> anyhow::Result<Timestamp> {
+    Timestamp::from_microsecond(micros).with_context(|| format!("fleet.db holds an impossible time, {micros}"))
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> anyhow::Result<String> {
+    serde_json::to_string(value).context("can't write a value as JSON")
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    serde_json::from_str(text).with_context(|| format!("fleet.db holds JSON that this version can't read: {text:.200}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Evidence, Fact, NewPrompt, PromptId, PromptState, Source};
+
+    async fn scratch() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        (directory, store)
+    }
+
+    fn new_prompt(key: &str) -> NewPrompt {
+        NewPrompt {
+            id: PromptId::random(),
+            agent: "ann".parse().unwrap(),
+            source: Source::Cli,
+            who: "bob".into(),
+            dedup_key: key.into(),
+            body: "hello".into(),
+            place: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_key_again_is_the_same_prompt_and_is_not_delivered_twice() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let first = store.insert_prompt(&new_prompt("slack/1"), now).await.unwrap();
+        let again = store.insert_prompt(&new_prompt("slack/1"), now).await.unwrap();
+        assert_eq!(again, Inserted::Known(first.id().clone()));
+        assert_eq!(store.open_prompts(&"ann".parse().unwrap()).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_that_moved_on_meanwhile_is_not_moved_back() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let id = store.insert_prompt(&new_prompt("a"), now).await.unwrap().id().clone();
+        let typing = PromptState::Typing { attempt: 1 };
+        let prompt = store.prompt(&id).await.unwrap().unwrap();
+        assert!(store.advance_typed(&prompt, &typing, "idle", now, Some("text")).await.unwrap());
+        assert!(!store.advance(&prompt, &typing, "again", now).await.unwrap());
+        assert_eq!(store.typed_text(&id).await.unwrap().as_deref(), Some("text"));
+        let states: Vec<_> = store.trace(&id).await.unwrap().into_iter().map(|step| step.state).collect();
+        assert_eq!(states, [PromptState::Queued, typing]);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_that_failed_is_told_in_the_feed() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let id = store.insert_prompt(&new_prompt("a"), now).await.unwrap().id().clone();
+        let prompt = store.prompt(&id).await.unwrap().unwrap();
+        store.advance(&prompt, &PromptState::Failed { reason: "gone".into() }, "x", now).await.unwrap();
+        let facts: Vec<_> = store.feed_of_turn(&id).await.unwrap().into_iter().map(|row| row.fact).collect();
+        assert_eq!(facts, [Fact::Undelivered { uncertain: false, why: "gone".into() }]);
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_is_there_after_a_restart() {
+        let (directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let id = store.insert_prompt(&new_prompt("a"), now).await.unwrap().id().clone();
+        let row = EvidenceRow { kind: Evidence::Hook, exact: true };
+        store.insert_evidence(&id, row, now).await.unwrap();
+        store.count_launch(&"ann".parse().unwrap(), "conversation-1", now).await.unwrap();
+        store.close().await;
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        assert_eq!(store.prompt(&id).await.unwrap().unwrap().body, "hello");
+        assert_eq!(store.evidence(&id).await.unwrap(), [row]);
+        let conversation = store.conversation(&"ann".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(conversation, ConversationRow { id: "conversation-1".into(), launches: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_truncated_database_is_named_as_damaged_and_what_to_do() {
+        let (directory, store) = scratch().await;
+        for key in 0..200 {
+            store.insert_prompt(&new_prompt(&key.to_string()), Timestamp::UNIX_EPOCH).await.unwrap();
+        }
+        store.close().await;
+        let path = directory.path().join("fleet.db");
+        let half = std::fs::metadata(&path).unwrap().len() / 2;
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(half).unwrap();
+        let error = Store::open(&path).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("move it away"), "{error}");
+    }
+}
