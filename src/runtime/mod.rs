@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::Agent;
@@ -26,6 +27,9 @@ pub trait Runtime: Send + Sync {
     /// What one whole line (without its newline) of such a record says. An unknown or broken line says nothing; it never
     /// panics and never hides the lines after it.
     fn read_record(&self, kind: RecordKind, line: &str) -> Vec<Record>;
+
+    /// When the line of a record was written, where it tells. Hooks and transcript are merged by it.
+    fn record_time(&self, kind: RecordKind, line: &str) -> Option<Timestamp>;
 
     /// What the screen shows.
     fn read_screen(&self, screen: &Screen) -> ScreenReading;

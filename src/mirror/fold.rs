@@ -1,0 +1,377 @@
+//! From what an agent's records say to facts of the feed: pure, and the same whatever portion the records come in.
+//!
+//! Two streams tell of one agent: its transcript, whose order is the truth of what was said, and the hooks, which tell
+//! sooner that a prompt was taken and that a turn ended. A turn must never be closed before its last words were read, and
+//! no turn may be opened twice because both streams told of it.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{Evidence, Fact, Outcome, PromptId, Usage, text};
+use crate::runtime::{Record, RecordKind};
+use crate::store::EvidenceRow;
+
+/// How long the hook that ends a turn waits for the transcript to show the turn's last words (measured: they appear about
+/// 100 ms after they were said).
+const LAST_WORDS_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// How many recent texts are remembered to tell a repetition from news.
+const REMEMBERED: usize = 16;
+
+/// What must be remembered of the turn that runs. Stored with the offsets, so that a restart goes on where it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OpenTurn {
+    /// Whether a turn runs.
+    pub running: bool,
+    /// The prompt that opened it; none where a person typed it into the pane.
+    pub prompt: Option<PromptId>,
+    /// At which launch of the agent it began.
+    launch: i64,
+    /// The text that opened it, hashed.
+    opened_by: u64,
+    /// What it cost so far, and the message that the last part of it stands for.
+    usage: Usage,
+    message: Option<(String, Usage)>,
+    /// What was said lately, hashed: in this turn, and by hooks ahead of the transcript.
+    said: VecDeque<u64>,
+    told_early: VecDeque<u64>,
+}
+
+/// One record with its time and the stream it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// By the record, or the time of reading.
+    pub at: Timestamp,
+    /// Which stream.
+    pub kind: RecordKind,
+    /// What it says.
+    pub record: Record,
+}
+
+/// What one record leads to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Yield {
+    /// Facts for the feed, with their turn.
+    pub facts: Vec<(Timestamp, Option<PromptId>, Fact)>,
+    /// A prompt that the record holds.
+    pub evidence: Option<(PromptId, EvidenceRow)>,
+    /// The conversation that runs from here on.
+    pub conversation: Option<String>,
+}
+
+/// What to do with a record.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// It is used up.
+    Taken(Yield),
+    /// It can't be judged before the other stream was read further; it stays unread.
+    NotYet,
+}
+
+impl OpenTurn {
+    /// Folds one record in. `typed` is the text that was typed for the prompt whose header `record` holds, if any.
+    pub fn fold(&mut self, seen: &Seen, launch: i64, typed: Option<&str>, now: Timestamp) -> Verdict {
+        let mut yielded = Yield::default();
+        match &seen.record {
+            Record::Conversation { id } => yielded.conversation = Some(id.clone()),
+            Record::Prompt { text } => self.prompted(seen, text, launch, typed, &mut yielded),
+            Record::Said { text } => {
+                if !forget(&mut self.told_early, hash(text)) {
+                    remember(&mut self.said, hash(text));
+                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: text.clone() }));
+                }
+            }
+            Record::UsedTool { tool, detail } => {
+                let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone() };
+                yielded.facts.push((seen.at, self.prompt.clone(), fact));
+            }
+            Record::Asked { question } => {
+                let fact = Fact::Asked { question: question.clone() };
+                yielded.facts.push((seen.at, self.prompt.clone(), fact));
+            }
+            Record::Usage { message, usage } => self.count(message, *usage),
+            Record::TurnEnded { outcome, last_words } => {
+                if !self.running {
+                    return Verdict::Taken(yielded);
+                }
+                let last_words = last_words.as_deref().filter(|words| !words.trim().is_empty());
+                if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind)
+                    && !self.said.contains(&hash(words))
+                {
+                    if now.duration_since(seen.at) < LAST_WORDS_WAIT {
+                        return Verdict::NotYet;
+                    }
+                    remember(&mut self.told_early, hash(words));
+                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: words.to_owned() }));
+                }
+                yielded.facts.push(self.end(seen.at, outcome.clone()));
+            }
+        }
+        Verdict::Taken(yielded)
+    }
+
+    /// Ends a turn whose agent was started anew meanwhile: no record of its own will ever end it.
+    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Option<(Timestamp, Option<PromptId>, Fact)> {
+        (self.running && launch > self.launch).then(|| self.end(now, Outcome::Interrupted))
+    }
+
+    fn prompted(&mut self, seen: &Seen, text: &str, launch: i64, typed: Option<&str>, yielded: &mut Yield) {
+        let prompt = text::header_id(text).filter(|_| typed.is_some());
+        if let (Some(id), Some(typed)) = (&prompt, typed) {
+            let kind = match seen.kind {
+                RecordKind::Hooks => Evidence::Hook,
+                RecordKind::Transcript => Evidence::Transcript,
+            };
+            yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed }));
+        }
+        if self.opened_by == hash(text) && (self.running || prompt.is_some()) {
+            return;
+        }
+        if self.running {
+            // The record of its end never came: the agent's API failed, or a person interrupted it.
+            yielded.facts.push(self.end(seen.at, Outcome::Interrupted));
+        }
+        *self = Self {
+            running: true,
+            prompt: prompt.clone(),
+            launch,
+            opened_by: hash(text),
+            told_early: std::mem::take(&mut self.told_early),
+            ..Self::default()
+        };
+        let shown = if prompt.is_some() { text.split_once('\n').map_or(text, |(_header, rest)| rest) } else { text };
+        let fact = Fact::TurnStarted { summary: text::first_line(shown, 120) };
+        yielded.facts.push((seen.at, prompt, fact));
+    }
+
+    fn end(&mut self, at: Timestamp, outcome: Outcome) -> (Timestamp, Option<PromptId>, Fact) {
+        if let Some((_, part)) = self.message.take() {
+            self.usage = sum(self.usage, part);
+        }
+        let usage = (self.usage != Usage::default()).then_some(self.usage);
+        self.usage = Usage::default();
+        self.running = false;
+        (at, self.prompt.take(), Fact::TurnEnded { outcome, usage })
+    }
+
+    /// Blocks of one message repeat its id and its usage: the last one counts.
+    fn count(&mut self, message: &str, usage: Usage) {
+        match &mut self.message {
+            Some((id, part)) if id == message => *part = usage,
+            other => {
+                if let Some((_, part)) = other.replace((message.to_owned(), usage)) {
+                    self.usage = sum(self.usage, part);
+                }
+            }
+        }
+    }
+}
+
+/// Folds the records of several streams in, in the order of their times; within one stream their order stays. Answers what
+/// they led to, and how many records of each stream were used up.
+pub fn fold_all(
+    turn: &mut OpenTurn,
+    streams: &[Vec<Seen>],
+    launch: i64,
+    typed: &HashMap<PromptId, String>,
+    now: Timestamp,
+) -> (Vec<Yield>, Vec<usize>) {
+    let mut used = vec![0; streams.len()];
+    let mut waiting = vec![false; streams.len()];
+    let mut yields = Vec::new();
+    loop {
+        let heads = streams.iter().enumerate().filter(|(index, _)| !waiting[*index]);
+        let earliest = heads.filter_map(|(index, stream)| Some((stream.get(used[index])?.at, index))).min();
+        let Some((_, index)) = earliest else { return (yields, used) };
+        let seen = &streams[index][used[index]];
+        let typed = match &seen.record {
+            Record::Prompt { text } => text::header_id(text).and_then(|id| typed.get(&id)),
+            _ => None,
+        };
+        match turn.fold(seen, launch, typed.map(String::as_str), now) {
+            Verdict::Taken(yielded) => {
+                used[index] += 1;
+                waiting.fill(false);
+                yields.push(yielded);
+            }
+            Verdict::NotYet => waiting[index] = true,
+        }
+    }
+}
+
+fn sum(one: Usage, other: Usage) -> Usage {
+    Usage { input: one.input.saturating_add(other.input), output: one.output.saturating_add(other.output) }
+}
+
+/// Stored, and so the same in every version of fleetd.
+fn hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text.trim());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+fn remember(recent: &mut VecDeque<u64>, hash: u64) {
+    if recent.len() == REMEMBERED {
+        recent.pop_front();
+    }
+    recent.push_back(hash);
+}
+
+fn forget(recent: &mut VecDeque<u64>, hash: u64) -> bool {
+    recent.iter().position(|known| *known == hash).map(|place| recent.remove(place)).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789ab";
+    const TYPED: &str = "[fleet · cli · ann · 0123456789ab]\nfix it";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn seen(second: i64, kind: RecordKind, record: Record) -> Seen {
+        Seen { at: at(second), kind, record }
+    }
+
+    fn prompt(text: &str) -> Record {
+        Record::Prompt { text: text.into() }
+    }
+
+    fn said(text: &str) -> Record {
+        Record::Said { text: text.into() }
+    }
+
+    fn stop(words: Option<&str>) -> Record {
+        Record::TurnEnded { outcome: Outcome::Completed, last_words: words.map(str::to_owned) }
+    }
+
+    /// Folds, and tells the facts in short form; the second value is what each stream used up.
+    fn run(turn: &mut OpenTurn, transcript: &[Seen], hooks: &[Seen], now: i64) -> (Vec<String>, Vec<usize>) {
+        let typed = HashMap::from([(ID.parse().unwrap(), TYPED.to_owned())]);
+        let (yields, used) = fold_all(turn, &[transcript.to_vec(), hooks.to_vec()], 1, &typed, at(now));
+        let short = |(_, turn, fact): &(Timestamp, Option<PromptId>, Fact)| {
+            let turn = if turn.is_some() { "P" } else { "-" };
+            match fact {
+                Fact::TurnStarted { summary } => format!("{turn} start {summary}"),
+                Fact::Said { text } => format!("{turn} said {text}"),
+                Fact::TurnEnded { outcome: Outcome::Completed, .. } => format!("{turn} end"),
+                Fact::TurnEnded { outcome: Outcome::Interrupted, .. } => format!("{turn} cut"),
+                other => format!("{turn} {other:?}"),
+            }
+        };
+        (yields.iter().flat_map(|yielded| yielded.facts.iter().map(short)).collect(), used)
+    }
+
+    const T: RecordKind = RecordKind::Transcript;
+    const H: RecordKind = RecordKind::Hooks;
+
+    #[test]
+    fn a_turn_told_by_both_streams_is_one_turn() {
+        let transcript = [seen(1, T, prompt(TYPED)), seen(3, T, said("done"))];
+        let hooks = [seen(2, H, prompt(TYPED)), seen(4, H, stop(Some("done")))];
+        let (facts, used) = run(&mut OpenTurn::default(), &transcript, &hooks, 4);
+        assert_eq!(facts, ["P start fix it", "P said done", "P end"]);
+        assert_eq!(used, [2, 2]);
+    }
+
+    #[test]
+    fn a_turn_is_not_closed_before_its_last_words_were_read() {
+        let mut turn = OpenTurn::default();
+        let hooks = [seen(2, H, prompt(TYPED)), seen(4, H, stop(Some("done")))];
+        let (facts, used) = run(&mut turn, &[seen(1, T, prompt(TYPED))], &hooks, 4);
+        assert_eq!((facts, used), (vec!["P start fix it".to_owned()], vec![1, 1]));
+        let (facts, used) = run(&mut turn, &[seen(4, T, said("done"))], &hooks[1..], 4);
+        assert_eq!((facts, used), (vec!["P said done".to_owned(), "P end".to_owned()], vec![1, 1]));
+    }
+
+    #[test]
+    fn last_words_that_the_transcript_never_shows_in_time_are_said_once_all_the_same() {
+        let mut turn = OpenTurn::default();
+        let hooks = [seen(2, H, prompt(TYPED)), seen(4, H, stop(Some("done")))];
+        let (facts, _) = run(&mut turn, &[], &hooks, 10);
+        assert_eq!(facts, ["P start fix it", "P said done", "P end"]);
+        let (facts, _) = run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(4, T, said("done"))], &[], 11);
+        assert_eq!(facts, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_person_typed_in_the_pane_after_a_turn_is_not_told_as_its_answer() {
+        let transcript = [
+            seen(1, T, prompt(TYPED)),
+            seen(3, T, said("answer")),
+            seen(5, T, prompt("by hand")),
+            seen(7, T, said("to the hand")),
+        ];
+        let hooks = [
+            seen(2, H, prompt(TYPED)),
+            seen(4, H, stop(Some("answer"))),
+            seen(6, H, prompt("by hand")),
+            seen(8, H, stop(Some("to the hand"))),
+        ];
+        let (facts, used) = run(&mut OpenTurn::default(), &transcript, &hooks, 8);
+        let expected = ["P start fix it", "P said answer", "P end", "- start by hand", "- said to the hand", "- end"];
+        assert_eq!(facts, expected);
+        assert_eq!(used, [4, 4]);
+    }
+
+    #[test]
+    fn a_turn_whose_agent_died_ends_as_cut_short() {
+        let mut turn = OpenTurn::default();
+        run(&mut turn, &[seen(1, T, prompt(TYPED))], &[], 1);
+        assert_eq!(turn.agent_restarted(1, at(2)), None);
+        let ended = turn.agent_restarted(2, at(2)).unwrap();
+        assert_eq!(ended.1, ID.parse().ok());
+        assert_eq!(turn.agent_restarted(3, at(3)), None);
+    }
+
+    #[test]
+    fn a_damaged_prompt_is_not_taken_for_the_one_that_was_typed() {
+        let typed = HashMap::from([(ID.parse().unwrap(), TYPED.to_owned())]);
+        for (text, exact) in
+            [(TYPED.to_owned(), true), (format!("draft{TYPED}"), false), (TYPED[..TYPED.len() - 2].to_owned(), false)]
+        {
+            let stream = [vec![seen(1, T, prompt(&text))]];
+            let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, 1, &typed, at(1));
+            let evidence = yields[0].evidence.clone().map(|(_, row)| row.exact);
+            assert_eq!(evidence, text::header_id(&text).map(|_| exact), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_a_prompt_that_nobody_typed_proves_nothing() {
+        let stream = [vec![seen(1, T, prompt(TYPED))]];
+        let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, 1, &HashMap::new(), at(1));
+        assert_eq!(yields[0].evidence, None);
+        assert_eq!(yields[0].facts[0].1, None);
+    }
+
+    #[test]
+    fn the_cost_of_a_message_told_block_by_block_is_counted_once() {
+        let usage =
+            |message: &str, output| Record::Usage { message: message.into(), usage: Usage { input: 10, output } };
+        let transcript = [
+            seen(1, T, prompt(TYPED)),
+            seen(2, T, usage("a", 1)),
+            seen(3, T, usage("a", 5)),
+            seen(4, T, usage("b", 7)),
+            seen(5, T, stop(None)),
+        ];
+        let (yields, _) = fold_all(&mut OpenTurn::default(), &[transcript.to_vec()], 1, &HashMap::new(), at(5));
+        let Some((_, _, Fact::TurnEnded { usage, .. })) = yields[4].facts.first() else { panic!("no end") };
+        assert_eq!(*usage, Some(Usage { input: 20, output: 12 }));
+    }
+
+    #[test]
+    fn the_open_turn_survives_a_restart_as_it_was() {
+        let mut turn = OpenTurn::default();
+        run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(2, T, said("a"))], &[], 2);
+        let stored = serde_json::to_string(&turn).unwrap();
+        assert_eq!(serde_json::from_str::<OpenTurn>(&stored).unwrap(), turn);
+    }
+}
