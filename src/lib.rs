@@ -9,12 +9,13 @@
 //! | 4 | `daemon`: boot, wiring, the event loop, the local API, reload, shutdown |
 //! | 3 | `supervisor`, `delivery`, `mirror`, `schedule`, `slack`: one job each; they meet only in the store |
 //! | 2 | `store`: inbox, feed, threads. `runtime`: what each agent CLI needs and shows, without I/O |
-//! | 1 | `tmux`, `git`: thin doors to outside programs |
+//! | 1 | `tmux`, `git`, `files`: thin doors to outside programs and the disk |
 //! | 0 | `model`, `config`, `policy`: words, the checked agents.yaml, the rules |
 
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod files;
 pub mod mirror;
 pub mod model;
 pub mod runtime;

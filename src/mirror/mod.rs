@@ -6,7 +6,6 @@
 
 mod find;
 mod fold;
-mod lines;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use crate::files::lines;
 use crate::model::{Clock, PromptId, Slug, text};
 use crate::runtime::{Record, RecordKind, RecordSource, Runtime};
 use crate::store::{Offset, RecordBatch, Store};

@@ -34,6 +34,17 @@ impl Store {
             .collect()
     }
 
+    /// Whether the turn that a prompt opened has ended.
+    pub async fn turn_ended(&self, turn: &PromptId) -> anyhow::Result<bool> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact LIKE '{\"fact\":\"turn_ended\"%'")
+                .bind(turn.as_str())
+                .fetch_one(self.read())
+                .await
+                .context("can't read the feed")?;
+        Ok(count > 0)
+    }
+
     /// The last row's place; 0 where there is none.
     pub async fn feed_end(&self) -> anyhow::Result<i64> {
         sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM feed")
