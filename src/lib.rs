@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod git;
 pub mod model;
 pub mod runtime;
 pub mod tmux;
