@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod files;
+pub mod git;
 pub mod mirror;
 pub mod model;
 pub mod runtime;

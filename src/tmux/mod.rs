@@ -1,6 +1,32 @@
 //! The one door to tmux. It knows panes, keys and screens; it must never know an agent's CLI or Slack, and no caller's text
 //! may ever stand on a command line.
+//!
+//! Every call goes through one persistent control-mode client (`control`); when that is down, the same commands go through
+//! one exec of tmux (`exec`). A call that types is never repeated on its own: where its answer was lost, the caller is told
+//! so and looks at the pane.
 
+mod command;
+mod control;
+mod error;
+mod exec;
+mod key;
+mod pane;
+mod parse;
+mod process;
 mod screen;
+mod server;
+mod start;
+mod verbs;
 
+pub use error::TmuxError;
+pub use exec::Version;
+pub use key::Key;
+pub use pane::{Death, Pane, PaneId};
+pub use parse::Notice;
+pub use process::wait_for_exit;
 pub use screen::{Row, Screen};
+pub use server::{Server, ServerOptions};
+pub use verbs::NewSession;
+
+/// The crate's word for "or a tmux error".
+pub type Result<T> = std::result::Result<T, TmuxError>;

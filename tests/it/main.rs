@@ -2,4 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod git_repositories;
 mod support;
+mod tmux_failures;
+mod tmux_paste;
+mod tmux_sessions;
