@@ -46,10 +46,19 @@ pub trait Runtime: Send + Sync {
     fn settle(&self) -> Duration;
 
     /// Whether the agent itself keeps a record that a prompt can be looked up in. Without one, the screen is the evidence.
-    fn keeps_record(&self) -> bool;
+    fn keeps_record(&self) -> RecordKeeping;
 
     /// How the id of a conversation comes about.
     fn identity(&self) -> Identity;
+}
+
+/// Whether an agent's own record can prove that a prompt arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKeeping {
+    /// It can: a prompt that the record doesn't show was not taken.
+    Always,
+    /// It can once a file of [`Runtime::records`] exists; until then only the screen can.
+    IfFileExists,
 }
 
 /// How a CLI's conversation gets its id.
