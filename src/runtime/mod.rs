@@ -4,6 +4,8 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use serde_json::Value;
 use crate::config::Agent;
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
+
+pub use command::{Command, SILENCE};
 
 /// The knowledge of one CLI.
 pub trait Runtime: Send + Sync {
