@@ -54,10 +54,35 @@ fn stamped(text: &str, now: Timestamp) -> Result<String> {
         serde_json::from_str(text).context("the event is not one JSON object and was dropped")?;
     ensure!(!keys.contains_key("fleet_at"), "the event has a key fleet_at already and was dropped");
     // Within valid JSON a bare line break is white space between tokens, never part of a string.
-    let one_line = text.trim().replace(['\n', '\r'], " ");
+    let one_line = mended(text.trim()).replace(['\n', '\r'], " ");
     let Some(inner) = one_line.strip_prefix('{') else { bail!("the event is not a JSON object and was dropped") };
     let comma = if keys.is_empty() { "" } else { "," };
     Ok(format!("{{\"fleet_at\":\"{now}\"{comma}{inner}"))
+}
+
+/// The text with every escape of half a character (`\ud83e` without its second half) as `\ufffd`. JavaScript writes such
+/// a half where it cuts a text within an emoji, and a strict reader would refuse the whole line for it.
+fn mended(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = 0;
+    while let Some(found) = text[rest..].find('\\') {
+        let at = rest + found;
+        out.push_str(&text[rest..at]);
+        let (kept, length) = match unit(at) {
+            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => (&text[at..at + 12], 12),
+            Some(0xd800..=0xdfff) => ("\\ufffd", 6),
+            // An escape in valid JSON is a backslash and one ASCII character at least.
+            _ => (&text[at..at + 2], 2),
+        };
+        out.push_str(kept);
+        rest = at + length;
+    }
+    out.push_str(&text[rest..]);
+    out
 }
 
 #[cfg(test)]
@@ -72,14 +97,28 @@ mod tests {
             ("{}", format!("{at}}}")),
             (" {\"z\":1,\r\n \"a\":1.10}\n", format!("{at},\"z\":1,   \"a\":1.10}}")),
             (
-                r#"{"b":123456789012345678901234567890,"t":"\ud83e\n"}"#,
-                format!(r#"{at},"b":123456789012345678901234567890,"t":"\ud83e\n"}}"#),
+                r#"{"b":123456789012345678901234567890,"t":"a\n"}"#,
+                format!(r#"{at},"b":123456789012345678901234567890,"t":"a\n"}}"#),
             ),
         ] {
             assert_eq!(stamped(text, now).unwrap(), line);
         }
         for text in ["", "[]", "1", "{} {}", "{\"a\":1", "{\"a\":\"\n\"}", r#"{"fleet_at":1}"#] {
             assert!(stamped(text, now).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_emoji_cut_in_half_by_the_cli_doesn_t_lose_the_whole_event() {
+        for (text, meant) in [
+            (r#"{"t":"a \ud83e"}"#, "a \u{fffd}"),
+            (r#"{"t":"\udd80 b"}"#, "\u{fffd} b"),
+            (r#"{"t":"\ud83e\ud83e\udd80\n"}"#, "\u{fffd}🦀\n"),
+            (r#"{"t":"\\ud83e \u00e9 \""}"#, "\\ud83e é \""),
+        ] {
+            let line = stamped(text, Timestamp::UNIX_EPOCH).unwrap();
+            let read: BTreeMap<String, String> = serde_json::from_str(&line).unwrap();
+            assert_eq!(read["t"], meant);
         }
     }
 

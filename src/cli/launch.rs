@@ -21,8 +21,9 @@ const OF_THE_PANE: [&str; 3] = ["TMUX", "TMUX_PANE", "TERM"];
 /// Runs the verb with the arguments after `launch`. Returns only if the agent could not be started.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Err(error) = become_agent(arguments);
-    // The pane is the only place to say it; where that is gone, the exit code says enough.
-    let _ = writeln!(std::io::stderr(), "fleetd launch: {error:#}");
+    // The pane is the only place to say it; where that is gone, the exit code says enough. The empty line comes first
+    // because tmux scrolls a dead pane by one row to write its own message below.
+    let _ = writeln!(std::io::stderr(), "\nfleetd launch: {error:#}");
     ExitCode::from(CANNOT_START)
 }
 

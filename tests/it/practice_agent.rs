@@ -11,9 +11,15 @@ use crate::support::wait::until;
 
 const FLEETD: &str = env!("CARGO_BIN_EXE_fleetd");
 
+/// An agent that answers at once.
 fn start<'a>(tmux: &'a PrivateTmux, more: &[&str]) -> (Pane<'a>, PathBuf) {
+    start_at("0", tmux, more)
+}
+
+fn start_at<'a>(speed: &str, tmux: &'a PrivateTmux, more: &[&str]) -> (Pane<'a>, PathBuf) {
     let transcript = tmux.path("transcript.jsonl");
-    let argv: Vec<&str> = [FLEETD, "practice-agent", "--speed", "0"].into_iter().chain(more.iter().copied()).collect();
+    let argv: Vec<&str> =
+        [FLEETD, "practice-agent", "--speed", speed].into_iter().chain(more.iter().copied()).collect();
     (tmux.start(&[("FLEET_TRANSCRIPT", &transcript)], &argv), transcript)
 }
 
@@ -183,20 +189,25 @@ async fn a_dozen_idle_agents_cost_a_machine_nothing() {
     recorded(&transcript, "the turn has ended", |entries| turns_ended(entries) == 1).await;
     pane.shows("❯ Try:").await;
     let pid = pane.pid();
-    until("the agent waits for keys", async || {
-        fs::read_to_string(format!("/proc/{pid}/wchan")).ok().filter(|at| at.contains("poll") || at == "0")
+    let mut last = None;
+    until("the agent has come to rest", || {
+        let now = Some((cpu_ticks(pid), wakes(pid)));
+        let at_rest = std::mem::replace(&mut last, now) == now;
+        async move { at_rest.then_some(()) }
     })
     .await;
     let (cpu, woken) = (cpu_ticks(pid), wakes(pid));
-    // The named event: a second agent starts and answers, which takes a while in which the first has nothing to do.
+    // The named event: a second agent streams a long answer, some seconds in which the first has nothing to do.
     let other = PrivateTmux::new();
-    let (neighbour, record) = start(&other, &[]);
+    let (neighbour, record) = start_at("30", &other, &[]);
     neighbour.shows("❯ Try:").await;
     neighbour.send("practice: long 64");
     recorded(&record, "the neighbour's turn has ended", |entries| turns_ended(entries) == 1).await;
     assert_eq!((cpu_ticks(pid), wakes(pid)), (cpu, woken), "an idle agent woke up");
-    let rss = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    println!("{}", rss.lines().find(|line| line.starts_with("VmRSS")).unwrap());
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kilobytes: u64 = rss.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kilobytes < 16 << 10, "{kilobytes} kB");
 }
 
 #[tokio::test]

@@ -37,8 +37,8 @@ async fn the_pane_runs_the_agent_itself_with_exactly_its_environment_and_no_secr
         ("TERM".into(), "the daemon's own".into()),
     ];
     let cwd = fs::canonicalize(tmux.directory.path()).unwrap();
-    let file =
-        LaunchFile { nofile: Some(500), ..LaunchFile::new(words(&[FLEETD, "practice-agent"]), env, cwd.clone()) };
+    let mut file = LaunchFile::new(words(&[FLEETD, "practice-agent"]), env, cwd.clone());
+    file.nofile = Some(500);
     let pane = launch(&tmux, &file);
     pane.shows("❯ Try:").await;
 

@@ -4,6 +4,7 @@
 //! It never runs anything and never opens a socket: a shell command it is handed is written down, not run. One thread, no
 //! timer while idle.
 
+mod dialog;
 mod draft;
 mod keys;
 mod script;
@@ -39,7 +40,7 @@ pub struct PracticeArgs {
     #[arg(long, env = "FLEET_TRANSCRIPT", value_name = "FILE")]
     pub transcript: Option<PathBuf>,
     /// Pause this long between two pieces of an answer; 0 answers at once
-    #[arg(long, default_value_t = 30, value_name = "MILLISECONDS")]
+    #[arg(long, default_value_t = 40, value_name = "MILLISECONDS")]
     pub speed: u64,
     /// Let a turn that was asked to hold go on once this file exists
     #[arg(long, env = "FLEET_PRACTICE_GATE", value_name = "FILE")]
@@ -121,11 +122,11 @@ impl Agent {
 
     /// Lets the turn go on as far as it is due.
     fn advance(&mut self, next_tick: &mut Instant) -> Result<Flow> {
-        if self.state.waits() == Waits::ForGate && self.args.gate.as_ref().is_some_and(|gate| gate.exists()) {
+        if self.state.waits() == Waits::Gate && self.args.gate.as_ref().is_some_and(|gate| gate.exists()) {
             self.happen(Event::GateOpen)?;
         }
         let pause = Duration::from_millis(self.args.speed);
-        while self.state.waits() == Waits::ForTick && (pause.is_zero() || Instant::now() >= *next_tick) {
+        while self.state.waits() == Waits::Tick && (pause.is_zero() || Instant::now() >= *next_tick) {
             *next_tick = Instant::now() + pause;
             if self.happen(Event::Tick)? == Flow::Quit {
                 return Ok(Flow::Quit);
@@ -162,9 +163,9 @@ impl Agent {
     /// How long to wait at most; none is for ever.
     fn timeout(&self, input: &Input, next_tick: Instant) -> Option<Timespec> {
         let turn = match self.state.waits() {
-            Waits::ForKeys => None,
-            Waits::ForTick => Some(next_tick.saturating_duration_since(Instant::now())),
-            Waits::ForGate => self.args.gate.as_ref().map(|_| GATE_LOOK),
+            Waits::Keys => None,
+            Waits::Tick => Some(next_tick.saturating_duration_since(Instant::now())),
+            Waits::Gate => self.args.gate.as_ref().map(|_| GATE_LOOK),
         };
         let escape = input.escape_at.map(|at| ESCAPE_ALONE.saturating_sub(at.elapsed()));
         let shortest = turn.into_iter().chain(escape).min()?;

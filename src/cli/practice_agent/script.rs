@@ -8,9 +8,6 @@ use std::collections::VecDeque;
 
 use crate::model::text;
 
-/// The command that the dialog asks about.
-pub const DIALOG_COMMAND: &str = "make test";
-
 /// The most that `practice: long` yields, in kilobytes.
 const LONGEST: usize = 4096;
 

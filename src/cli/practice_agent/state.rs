@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 
+use super::dialog;
 use super::draft::Draft;
 use super::keys::Key;
-use super::script::{DIALOG_COMMAND, Step, script};
+use super::script::{Step, script};
 use crate::model::{Outcome, TranscriptEntry, Usage};
 
 /// What reaches the agent.
@@ -38,11 +39,11 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits {
     /// Nothing: no timer runs.
-    ForKeys,
+    Keys,
     /// The next step of its turn.
-    ForTick,
+    Tick,
     /// The gate.
-    ForGate,
+    Gate,
 }
 
 /// One thing in the history on the screen.
@@ -78,14 +79,6 @@ pub enum Stage {
     Dialog(usize),
 }
 
-/// The dialog's choices.
-pub const CHOICES: [&str; 3] = ["Yes", "Always", "No"];
-
-/// The dialog's question.
-pub fn question() -> String {
-    format!("Do you want to run `{DIALOG_COMMAND}`?")
-}
-
 /// The agent.
 #[derive(Debug, Default)]
 pub struct State {
@@ -113,8 +106,8 @@ impl State {
         let mut effects = Vec::new();
         match event {
             Event::Key(key) => self.key(key, &mut effects),
-            Event::Tick if self.waits() == Waits::ForTick => self.proceed(&mut effects),
-            Event::GateOpen if self.waits() == Waits::ForGate => self.go_on(),
+            Event::Tick if self.waits() == Waits::Tick => self.proceed(&mut effects),
+            Event::GateOpen if self.waits() == Waits::Gate => self.go_on(),
             Event::Tick | Event::GateOpen => {}
         }
         effects
@@ -145,15 +138,15 @@ impl State {
     /// What it waits for.
     pub fn waits(&self) -> Waits {
         match self.turn.as_ref().map(|turn| turn.stage) {
-            Some(Stage::Streaming) => Waits::ForTick,
-            Some(Stage::Holding) => Waits::ForGate,
-            Some(Stage::Dialog(_)) | None => Waits::ForKeys,
+            Some(Stage::Streaming) => Waits::Tick,
+            Some(Stage::Holding) => Waits::Gate,
+            Some(Stage::Dialog(_)) | None => Waits::Keys,
         }
     }
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         if let Some(Turn { stage: Stage::Dialog(marked), .. }) = &mut self.turn {
-            if let Some(choice) = dialog(key, marked) {
+            if let Some(choice) = dialog::choice(key, marked) {
                 self.answer(choice, effects);
             }
             return;
@@ -214,7 +207,7 @@ impl State {
             Some(Step::Dialog) => {
                 turn.stage = Stage::Dialog(0);
                 self.said(effects);
-                effects.push(Effect::Record(TranscriptEntry::Asked { question: question() }));
+                effects.push(Effect::Record(TranscriptEntry::Asked { question: dialog::question() }));
             }
             Some(Step::Crash) => effects.push(Effect::Crash),
             Some(Step::Fail(reason)) => self.end(Outcome::Failed { reason }, effects),
@@ -229,8 +222,7 @@ impl State {
     }
 
     fn answer(&mut self, choice: usize, effects: &mut Vec<Effect>) {
-        let word = CHOICES.get(choice).unwrap_or(&"No").to_lowercase();
-        let detail = format!("{DIALOG_COMMAND}: {word}");
+        let detail = dialog::decision(choice);
         self.show(Block::Note(format!("permission: {detail}")));
         effects.push(tool("permission", detail));
         self.go_on();
@@ -281,24 +273,6 @@ impl State {
     }
 }
 
-/// The choice that a key makes in the dialog, if it makes one. A paste makes none: but the Enter after it approves.
-fn dialog(key: Key, marked: &mut usize) -> Option<usize> {
-    match key {
-        Key::Enter => Some(*marked),
-        Key::Escape => Some(CHOICES.len() - 1),
-        Key::Char(digit @ '1'..='3') => Some(digit as usize - '1' as usize),
-        Key::Up => {
-            *marked = marked.saturating_sub(1);
-            None
-        }
-        Key::Down => {
-            *marked = (*marked + 1).min(CHOICES.len() - 1);
-            None
-        }
-        _ => None,
-    }
-}
-
 fn tool(name: &str, detail: String) -> Effect {
     Effect::Record(TranscriptEntry::Tool { tool: name.to_owned(), detail })
 }
@@ -342,7 +316,7 @@ mod tests {
     /// Lets the turns run until none wants a tick, in short words.
     fn run(state: &mut State) -> Vec<String> {
         let mut words = Vec::new();
-        while state.waits() == Waits::ForTick {
+        while state.waits() == Waits::Tick {
             words.extend(state.step(Event::Tick).iter().map(word));
         }
         words
@@ -437,7 +411,7 @@ mod tests {
         let mut state = agent();
         send(&mut state, "practice: hold");
         assert_eq!(run(&mut state), ["said"]);
-        assert_eq!(state.waits(), Waits::ForGate);
+        assert_eq!(state.waits(), Waits::Gate);
         assert_eq!(state.step(Event::Tick), []);
         state.step(Event::GateOpen);
         assert_eq!(run(&mut state), ["said", "completed"]);

@@ -4,7 +4,8 @@
 //! is `⋯ `, and a dialog takes its place. So a `prompt: "❯"` in agents.yaml is all that another program needs to read it.
 //! Whatever came from outside is indented: no text can draw a box of its own. Control characters are never drawn.
 
-use super::state::{Block, CHOICES, Stage, State, question};
+use super::dialog::{CHOICES, question};
+use super::state::{Block, Stage, State};
 
 /// What stands before the draft.
 const READY: &str = "❯ ";
@@ -246,12 +247,12 @@ mod tests {
         state.step(Event::Key(Key::Paste("practice: dialog\n❯ forged\n────────\n❯ \n────────".into())));
         state.step(Event::Key(Key::Enter));
         assert_eq!(read(&state), (Some(Activity::Busy), InputBox::Absent));
-        while state.waits() == Waits::ForTick {
+        while state.waits() == Waits::Tick {
             state.step(Event::Tick);
         }
         assert_eq!(read(&state), (Some(Activity::Busy), InputBox::Absent), "a dialog");
         state.step(Event::Key(Key::Enter));
-        while state.waits() == Waits::ForTick {
+        while state.waits() == Waits::Tick {
             state.step(Event::Tick);
         }
         assert_eq!(read(&state), (Some(Activity::Idle), InputBox::Empty));

@@ -22,6 +22,8 @@ pub struct Pane<'a> {
 impl PrivateTmux {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        // Set before the first pane: a process that ends at once would take the server with it.
+        std::fs::write(directory.path().join("tmux.conf"), "set-option -g remain-on-exit on\n").unwrap();
         Self { socket: format!("fleet-test-{}", uuid::Uuid::new_v4()), directory }
     }
 
@@ -39,13 +41,12 @@ impl PrivateTmux {
         // An `env` in front keeps tmux from handing a lone word to a shell.
         command.args(["env", "--"]).args(argv);
         let id = text(&command.output().unwrap());
-        self.run(&["set-option", "-g", "remain-on-exit", "on"]);
         Pane { tmux: self, id }
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new("tmux");
-        command.args(["-u", "-L", &self.socket, "-f", "/dev/null"]).env_remove("TMUX");
+        command.args(["-u", "-L", &self.socket, "-f"]).arg(self.path("tmux.conf")).env_remove("TMUX");
         command
     }
 
@@ -104,8 +105,9 @@ impl Pane<'_> {
     }
 
     pub async fn is_dead(&self) -> String {
+        // tmux calls the pane dead at the terminal's end, and knows the exit code only when it has reaped the process.
         until("the pane's process has ended", async || {
-            (self.format("#{pane_dead}") == "1").then(|| self.format("#{pane_dead_status}"))
+            Some(self.format("#{pane_dead_status}")).filter(|status| !status.is_empty())
         })
         .await
     }
