@@ -145,6 +145,8 @@ async fn a_killed_agent_comes_back_as_itself_even_after_a_half_written_line() {
     let text = fs::read_to_string(&transcript).unwrap();
     let read: Vec<TranscriptLine> = text.lines().filter_map(TranscriptLine::from_json).collect();
     assert_eq!(read.len() + 1, text.lines().count(), "only the torn line is lost:\n{text}");
+    let again = TranscriptEntry::Prompt { text: "who am I?".into() };
+    assert!(read.iter().any(|line| line.entry == again), "a prompt is glued to the torn line:\n{text}");
     let conversations = read.iter().filter(|line| matches!(line.entry, TranscriptEntry::Conversation { .. })).count();
     assert_eq!((conversations, &read[0].entry), (1, &first[0]));
 }
