@@ -14,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+pub mod cli;
 pub mod config;
 pub mod files;
 pub mod git;

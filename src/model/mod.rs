@@ -5,13 +5,17 @@
 
 mod clock;
 mod feed;
+mod launch;
 mod prompt;
 mod schedule;
 mod slug;
 pub mod text;
+mod transcript;
 
 pub use clock::{Clock, SystemClock};
 pub use feed::{Fact, FeedRow, Outcome, Usage};
+pub use launch::{LaunchFile, LaunchFileError};
 pub use prompt::{Evidence, NewPrompt, Place, Prompt, PromptId, PromptState, Source, StateName, Transition};
 pub use schedule::{DateFilter, Schedule, WeekdaySet};
 pub use slug::{Slug, SlugError};
+pub use transcript::{TranscriptEntry, TranscriptLine};

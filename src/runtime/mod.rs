@@ -4,6 +4,8 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use serde_json::Value;
 use crate::config::Agent;
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
+
+pub use command::{Command, SILENCE};
 
 /// The knowledge of one CLI.
 pub trait Runtime: Send + Sync {
@@ -50,10 +54,19 @@ pub trait Runtime: Send + Sync {
     fn settle(&self) -> Duration;
 
     /// Whether the agent itself keeps a record that a prompt can be looked up in. Without one, the screen is the evidence.
-    fn keeps_record(&self) -> bool;
+    fn keeps_record(&self) -> RecordKeeping;
 
     /// How the id of a conversation comes about.
     fn identity(&self) -> Identity;
+}
+
+/// Whether an agent's own record can prove that a prompt arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKeeping {
+    /// It can: a prompt that the record doesn't show was not taken.
+    Always,
+    /// It can once a file of [`Runtime::records`] exists; until then only the screen can.
+    IfFileExists,
 }
 
 /// How a CLI's conversation gets its id.

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod git_repositories;
+mod practice_agent;
+mod practice_hook;
+mod practice_launch;
 mod support;
 mod tmux_failures;
 mod tmux_paste;

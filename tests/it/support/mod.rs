@@ -1,6 +1,7 @@
 //! What the tests stand on. Nothing here may weaken what a test claims: a fake is as strict as the real thing.
 
-#[allow(dead_code, reason = "which helpers a test needs differs by room")]
+#![allow(dead_code, reason = "which helpers a test needs differs by room")]
+
+pub mod private_tmux;
 pub mod tmux;
-#[allow(dead_code, reason = "which helpers a test needs differs by room")]
 pub mod wait;
