@@ -4,16 +4,18 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod seed;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::config::Agent;
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
+
+pub use seed::{Seed, merged};
 
 /// The knowledge of one CLI.
 pub trait Runtime: Send + Sync {
@@ -81,6 +83,8 @@ pub struct LaunchContext<'a> {
     pub environment: &'a BTreeMap<OsString, OsString>,
     /// Which conversation.
     pub conversation: &'a Conversation,
+    /// Whether the agent will run as root: Claude refuses to skip its questions there unless told that it's in a sandbox.
+    pub root: bool,
 }
 
 impl LaunchContext<'_> {
@@ -123,26 +127,6 @@ pub struct Launch {
     pub env: BTreeMap<OsString, OsString>,
     /// Files to have in place before the start, in this order.
     pub seeds: Vec<Seed>,
-}
-
-/// A file that must be in place before a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seed {
-    /// A file of ours, written whole.
-    Own {
-        /// Where.
-        path: PathBuf,
-        /// What.
-        content: String,
-    },
-    /// A user's JSON file that must hold at least `patch` (objects are merged, what is there stays unless `patch` names
-    /// it). Written atomically and only if something is missing; an unparsable file is left alone and the launch goes on.
-    MergeJson {
-        /// Where.
-        path: PathBuf,
-        /// What must be in it.
-        patch: Value,
-    },
 }
 
 /// A place where an agent's record grows, line by line.
