@@ -4,6 +4,10 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod claude;
+mod codex;
+#[cfg(test)]
+mod fixture;
 mod seed;
 
 use std::collections::BTreeMap;
@@ -15,6 +19,8 @@ use crate::config::Agent;
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
 
+pub use claude::Claude;
+pub use codex::Codex;
 pub use seed::{Seed, merged};
 
 /// The knowledge of one CLI.
@@ -91,6 +97,13 @@ impl LaunchContext<'_> {
     /// A variable of the agent's environment, as text.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(std::ffi::OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
+    }
+
+    /// A directory of the agent's own surroundings: `variable` where it is set, else `below_home` in its home; none for an
+    /// agent without a home.
+    fn directory(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self.variable(variable).map(PathBuf::from);
+        named.or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
     }
 }
 
