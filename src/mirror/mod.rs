@@ -176,7 +176,7 @@ fn read_stream(
     let mut latest = None;
     for line in &reading.lines {
         // A line without a time of its own happened no earlier than the one before it.
-        let at = runtime.record_time(kind, &line.text).or(latest).unwrap_or(now);
+        let at = runtime.record_time(&line.text).or(latest).unwrap_or(now);
         latest = Some(at);
         for record in runtime.read_record(kind, &line.text) {
             seen.push(Seen { at, kind, record });

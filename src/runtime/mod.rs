@@ -4,21 +4,31 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod claude;
+mod codex;
 mod command;
+#[cfg(test)]
+mod fixture;
+mod seed;
+mod setup;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::config::Agent;
+use crate::config::{Agent, RuntimeConfig};
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
 
+pub use claude::Claude;
+pub use codex::Codex;
 pub use command::{Command, SILENCE};
+pub use seed::{Seed, merged};
+pub use setup::AgentSetup;
 
 /// The knowledge of one CLI.
 pub trait Runtime: Send + Sync {
@@ -33,7 +43,17 @@ pub trait Runtime: Send + Sync {
     fn read_record(&self, kind: RecordKind, line: &str) -> Vec<Record>;
 
     /// When the line of a record was written, where it tells. Hooks and transcript are merged by it.
-    fn record_time(&self, kind: RecordKind, line: &str) -> Option<Timestamp>;
+    fn record_time(&self, line: &str) -> Option<Timestamp> {
+        /// `timestamp` is both CLIs' word for it, `fleet_at` our hook's, `at` our own transcript's.
+        #[derive(serde::Deserialize)]
+        struct Dated {
+            timestamp: Option<Timestamp>,
+            fleet_at: Option<Timestamp>,
+            at: Option<Timestamp>,
+        }
+        let dated: Dated = serde_json::from_str(line).ok()?;
+        dated.fleet_at.or(dated.timestamp).or(dated.at)
+    }
 
     /// What the screen shows.
     fn read_screen(&self, screen: &Screen) -> ScreenReading;
@@ -58,6 +78,15 @@ pub trait Runtime: Send + Sync {
 
     /// How the id of a conversation comes about.
     fn identity(&self) -> Identity;
+}
+
+/// The knowledge of an agent's CLI.
+pub fn for_agent(agent: &Agent) -> Arc<dyn Runtime> {
+    match &agent.runtime {
+        RuntimeConfig::Claude { .. } => Arc::new(Claude::new()),
+        RuntimeConfig::Codex { .. } => Arc::new(Codex::new()),
+        RuntimeConfig::Command { prompt, .. } => Arc::new(Command::new(prompt.clone())),
+    }
 }
 
 /// Whether an agent's own record can prove that a prompt arrived.
@@ -98,12 +127,21 @@ pub struct LaunchContext<'a> {
     pub environment: &'a BTreeMap<OsString, OsString>,
     /// Which conversation.
     pub conversation: &'a Conversation,
+    /// Whether the agent will run as root: Claude refuses to skip its questions there unless told that it's in a sandbox.
+    pub root: bool,
 }
 
 impl LaunchContext<'_> {
     /// A variable of the agent's environment, as text.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(std::ffi::OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
+    }
+
+    /// A directory of the agent's own surroundings: `variable` where it is set, else `below_home` in its home; none for an
+    /// agent without a home.
+    fn directory(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self.variable(variable).map(PathBuf::from);
+        named.or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
     }
 }
 
@@ -140,26 +178,6 @@ pub struct Launch {
     pub env: BTreeMap<OsString, OsString>,
     /// Files to have in place before the start, in this order.
     pub seeds: Vec<Seed>,
-}
-
-/// A file that must be in place before a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seed {
-    /// A file of ours, written whole.
-    Own {
-        /// Where.
-        path: PathBuf,
-        /// What.
-        content: String,
-    },
-    /// A user's JSON file that must hold at least `patch` (objects are merged, what is there stays unless `patch` names
-    /// it). Written atomically and only if something is missing; an unparsable file is left alone and the launch goes on.
-    MergeJson {
-        /// Where.
-        path: PathBuf,
-        /// What must be in it.
-        patch: Value,
-    },
 }
 
 /// A place where an agent's record grows, line by line.

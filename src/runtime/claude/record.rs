@@ -1,0 +1,265 @@
+//! What Claude's hooks and transcript say.
+//!
+//! One fact has one source, or is told alike by both, so that nobody hears it twice: a prompt comes from both; a turn's end
+//! by the hooks Stop and StopFailure, or, where a person broke it off and no hook fires, by the transcript's marker; what was
+//! said only from the transcript, an API's error among it. A Stop hook runs after the transcript holds the last words.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::text::first_line;
+use crate::model::{Outcome, Usage};
+use crate::runtime::Record;
+
+/// How much of a tool's input is shown.
+const DETAIL: usize = 200;
+
+/// What stands in for the user where a person pressed Escape, with or without ` for tool use`.
+const INTERRUPTED: &str = "[Request interrupted by user";
+
+/// What the CLI itself writes in the user's name.
+const NOT_A_PROMPT: [&str; 6] = [
+    "<command-",
+    "<local-command-",
+    "<bash-",
+    "<task-notification>",
+    "<system-reminder>",
+    "Caveat: The messages below",
+];
+
+/// What the CLI says in the model's name when nothing was asked.
+const NOT_SAID: &str = "No response requested.";
+
+#[derive(Deserialize)]
+#[serde(tag = "hook_event_name")]
+enum Hook {
+    SessionStart {
+        session_id: String,
+    },
+    UserPromptSubmit {
+        prompt: String,
+    },
+    PermissionRequest {
+        tool_name: String,
+        #[serde(default)]
+        tool_input: Value,
+    },
+    Notification {
+        notification_type: Option<String>,
+        message: String,
+    },
+    Stop {
+        last_assistant_message: Option<String>,
+    },
+    StopFailure {
+        last_assistant_message: Option<String>,
+        error: Option<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A line of the hooks' spool: what Claude gave to the hook.
+pub(super) fn hook(line: &str) -> Vec<Record> {
+    let Ok(hook) = serde_json::from_str(line) else { return Vec::new() };
+    let record = match hook {
+        Hook::SessionStart { session_id } => Record::Conversation { id: session_id },
+        Hook::UserPromptSubmit { prompt } => Record::Prompt { text: prompt },
+        Hook::PermissionRequest { tool_name, tool_input } => {
+            Record::Asked { question: question(&tool_name, &tool_input) }
+        }
+        // A permission's own notification comes six seconds after its request; being idle is no question.
+        Hook::Notification { notification_type: Some(kind), message } if kind == "elicitation_dialog" => {
+            Record::Asked { question: message }
+        }
+        Hook::Stop { last_assistant_message } => Record::TurnEnded {
+            outcome: Outcome::Completed,
+            last_words: last_assistant_message.and_then(|text| trimmed(&text)),
+        },
+        Hook::StopFailure { last_assistant_message, error } => {
+            let last_words = last_assistant_message.and_then(|text| trimmed(&text));
+            let reason = last_words.clone().or(error).unwrap_or_else(|| "the model's API failed".into());
+            Record::TurnEnded { outcome: Outcome::Failed { reason }, last_words }
+        }
+        Hook::Notification { .. } | Hook::Other => return Vec::new(),
+    };
+    vec![record]
+}
+
+fn question(tool: &str, input: &Value) -> String {
+    let Some(questions) = input["questions"].as_array() else {
+        return format!("may it use {tool}: {}", detail(input));
+    };
+    let texts = questions.iter().map(|question| {
+        let labels: Vec<&str> = question["options"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|option| option["label"].as_str())
+            .collect();
+        format!("{} ({})", question["question"].as_str().unwrap_or_default(), labels.join(" / "))
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    is_sidechain: bool,
+    #[serde(default)]
+    is_meta: bool,
+    #[serde(default)]
+    is_compact_summary: bool,
+    message: Option<Message>,
+    attachment: Option<Attachment>,
+    origin: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Attachment {
+    #[serde(rename = "type")]
+    kind: String,
+    prompt: Option<Content>,
+    origin: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    id: Option<String>,
+    model: Option<String>,
+    content: Content,
+    usage: Option<Tokens>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Blocks(Vec<Block>),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block {
+    Text {
+        text: String,
+    },
+    ToolUse {
+        name: String,
+        #[serde(default)]
+        input: Value,
+    },
+    ToolResult {},
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
+struct Tokens {
+    #[serde(default)]
+    input_tokens: u64,
+    #[serde(default)]
+    cache_creation_input_tokens: u64,
+    #[serde(default)]
+    cache_read_input_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+}
+
+/// A line of the transcript. What a sub-agent did is not the agent's own word.
+pub(super) fn transcript(line: &str) -> Vec<Record> {
+    let Ok(line) = serde_json::from_str::<Line>(line) else { return Vec::new() };
+    if line.is_sidechain || line.is_meta || line.is_compact_summary {
+        return Vec::new();
+    }
+    match (line.kind.as_str(), line.message, line.attachment) {
+        ("user", Some(message), _) if of_a_person(line.origin.as_ref()) => user(&message.content).into_iter().collect(),
+        ("assistant", Some(message), _) => assistant(message),
+        // A prompt that was typed while a tool ran and taken with the tool's result: no hook told of it.
+        ("attachment", _, Some(Attachment { kind, prompt: Some(prompt), origin }))
+            if kind == "queued_command" && of_a_person(origin.as_ref()) =>
+        {
+            user(&prompt).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_a_person(origin: Option<&Origin>) -> bool {
+    origin.is_none_or(|origin| origin.kind == "human")
+}
+
+fn user(content: &Content) -> Option<Record> {
+    let text = match content {
+        Content::Text(text) => text.clone(),
+        Content::Blocks(blocks) if blocks.iter().any(|block| matches!(block, Block::ToolResult {})) => return None,
+        Content::Blocks(blocks) => {
+            let texts = blocks
+                .iter()
+                .filter_map(|block| if let Block::Text { text } = block { Some(text.as_str()) } else { None });
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    };
+    if text.starts_with(INTERRUPTED) {
+        return Some(Record::TurnEnded { outcome: Outcome::Interrupted, last_words: None });
+    }
+    if text.is_empty() || NOT_A_PROMPT.iter().any(|start| text.starts_with(start)) {
+        return None;
+    }
+    Some(Record::Prompt { text })
+}
+
+/// The cost comes before the words, so that it is known when the last words close the turn.
+fn assistant(message: Message) -> Vec<Record> {
+    let synthetic = message.model.as_deref() == Some("<synthetic>");
+    let cost = message.id.zip(message.usage).filter(|_| !synthetic);
+    let cost = cost.map(|(message, tokens)| Record::Usage {
+        message,
+        usage: Usage {
+            input: tokens
+                .input_tokens
+                .saturating_add(tokens.cache_creation_input_tokens)
+                .saturating_add(tokens.cache_read_input_tokens),
+            output: tokens.output_tokens,
+        },
+    });
+    let blocks = match message.content {
+        Content::Text(text) => vec![Block::Text { text }],
+        Content::Blocks(blocks) => blocks,
+    };
+    let said = blocks.into_iter().filter_map(|block| match block {
+        Block::Text { text } if synthetic && text.trim() == NOT_SAID => None,
+        Block::Text { text } => trimmed(&text).map(|text| Record::Said { text }),
+        Block::ToolUse { name, input } => Some(Record::UsedTool { detail: detail(&input), tool: name }),
+        Block::ToolResult {} | Block::Other => None,
+    });
+    cost.into_iter().chain(said).collect()
+}
+
+/// A hook's last words come without the white space around them, so what was said is told without it too.
+fn trimmed(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The one thing of a tool's input that tells people most.
+fn detail(input: &Value) -> String {
+    const TELLING: [&str; 9] =
+        ["command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "prompt"];
+    let named =
+        TELLING.iter().find_map(|key| input[key].as_str()).or_else(|| input["questions"][0]["question"].as_str());
+    let first = || input.as_object()?.values().find_map(Value::as_str);
+    named.or_else(first).map(|text| first_line(text, DETAIL)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! What a real Claude's records say, line by line, and that no line can hurt.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::runtime::fixture::{lines, told};
+use crate::runtime::{Claude, RecordKind};
+
+const VERSION: &str = "claude-2.1.197";
+
+#[test]
+fn a_real_transcript_tells_each_prompt_and_each_word_once() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Transcript, VERSION, "transcript.jsonl"), @r#"
+    Prompt { text: "[fleet · cli · ann · 0123456789ab]\nhello    world  \nemoji 👩\u{200d}👩\u{200d}👧 é trailing   \n\ncrlf\nlast" }
+    Usage { message: "msg_0001", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **0123456789ab** is `finished`." }
+    Prompt { text: "[fleet · cli · ann · 0123456789ac]\nslow 3 g1" }
+    Usage { message: "msg_0004", usage: Usage { input: 123, output: 50 } }
+    Said { text: "chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
+    Usage { message: "msg_0007", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 6; echo hi" }
+    Usage { message: "msg_0010", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
+    Said { text: "chunk 1 of 3 for 0123456789ae" }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
+    Said { text: "API Error: 400 the fake model was told to fail" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
+    Usage { message: "msg_0016", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "AskUserQuestion", detail: "Which colour?" }
+    Usage { message: "msg_0017", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    Usage { message: "msg_0020", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **7d63966aee0d** is `finished`." }
+    Prompt { text: "[fleet · cli · ann · 0123456789am]\nslow 1 g9" }
+    Usage { message: "msg_0035", usage: Usage { input: 123, output: 50 } }
+    Said { text: "chunk 1 of 1 for 0123456789am" }
+    Prompt { text: "[fleet · cli · ann · 0123456789an]\nhi queued" }
+    Usage { message: "msg_0036", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **0123456789an** is `finished`." }
+    Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
+    Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
+    Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    "#);
+}
+
+#[test]
+fn a_command_that_a_person_typed_is_no_prompt() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Transcript, VERSION, "transcript-after-clear.jsonl"), @r#"
+    Prompt { text: "[fleet · cli · ann · 000000000009]\nhi" }
+    Usage { message: "msg_0034", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **000000000009** is `finished`." }
+    "#);
+}
+
+#[test]
+fn real_hooks_tell_every_prompt_question_and_turn_s_end_and_a_new_conversation() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Hooks, VERSION, "hooks.jsonl"), @r#"
+    Conversation { id: "ba39df9c-ac1e-4341-b26a-538bff7e63fe" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ab]\nhello    world  \nemoji 👩\u{200d}👩\u{200d}👧 é trailing   \n\ncrlf\nlast" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **0123456789ab** is `finished`.") }
+    Prompt { text: "[fleet · cli · ann · 0123456789ac]\nslow 3 g1" }
+    TurnEnded { outcome: Completed, last_words: Some("chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac") }
+    Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
+    TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
+    Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
+    Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
+    TurnEnded { outcome: Failed { reason: "API Error: 400 the fake model was told to fail" }, last_words: Some("API Error: 400 the fake model was told to fail") }
+    Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
+    Asked { question: "Which colour? (Red / Blue)" }
+    TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
+    Conversation { id: "0e65bee6-e292-4a1e-b3b3-d48ce476416b" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ah]\ntool touch /srv/a/file" }
+    Asked { question: "may it use Bash: touch /srv/a/file" }
+    Conversation { id: "791b59ec-841c-4de8-88f1-6bedeeac063d" }
+    Conversation { id: "9f0a9175-6095-4f2d-a544-a48772867b7f" }
+    Prompt { text: "[fleet · cli · ann · 000000000009]\nhi" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **000000000009** is `finished`.") }
+    Prompt { text: "[fleet · cli · ann · 0123456789am]\nslow 1 g9" }
+    TurnEnded { outcome: Completed, last_words: Some("chunk 1 of 1 for 0123456789am") }
+    Prompt { text: "[fleet · cli · ann · 0123456789an]\nhi queued" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **0123456789an** is `finished`.") }
+    Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
+    TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
+    "#);
+}
+
+#[test]
+fn every_turn_s_last_words_are_said_in_the_transcript_to_the_letter() {
+    let said: Vec<Record> = lines(VERSION, "transcript.jsonl").iter().flat_map(|line| transcript(line)).collect();
+    let session = "ba39df9c";
+    let mut ends = 0;
+    for line in lines(VERSION, "hooks.jsonl").iter().filter(|line| line.contains(session)) {
+        if let Some(Record::TurnEnded { last_words: Some(text), .. }) = hook(line).pop() {
+            assert!(said.contains(&Record::Said { text: text.clone() }), "{text}");
+            ends += 1;
+        }
+    }
+    assert!(ends > 5, "{ends}");
+}
+
+#[test]
+fn what_the_cli_or_a_sub_agent_writes_is_nobody_s_prompt_and_nobody_s_word() {
+    for line in [
+        r#"{"type":"user","isMeta":true,"message":{"role":"user","content":"Caveat"}}"#,
+        r#"{"type":"user","isSidechain":true,"message":{"role":"user","content":"do it"}}"#,
+        r#"{"type":"user","isCompactSummary":true,"message":{"role":"user","content":"This session is being continued"}}"#,
+        r#"{"type":"user","origin":{"kind":"task-notification"},"message":{"role":"user","content":"a task ended"}}"#,
+        r#"{"type":"user","message":{"role":"user","content":"<command-name>/model</command-name>"}}"#,
+        r#"{"type":"user","message":{"role":"user","content":"<local-command-stdout>ok</local-command-stdout>"}}"#,
+        r#"{"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"x"},{"type":"text","text":"y"}]}}"#,
+        r#"{"type":"assistant","isSidechain":true,"message":{"content":[{"type":"text","text":"sub-agent"}]}}"#,
+        r#"{"type":"assistant","message":{"model":"<synthetic>","content":[{"type":"text","text":"No response requested."}]}}"#,
+        r#"{"type":"a line of next year","message":{"content":"x"}}"#,
+        r#"{"type":"user","message":{"role":"user","con"#,
+    ] {
+        assert_eq!(transcript(line), [], "{line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_can_bring_the_reader_down(line in ".*", cut in any::<prop::sample::Index>(), which in any::<prop::sample::Index>()) {
+        let (_, _) = (hook(&line), transcript(&line));
+        for name in ["transcript.jsonl", "hooks.jsonl"] {
+            let lines = lines(VERSION, name);
+            let real = which.get(&lines);
+            let half: String = real.chars().take(cut.index(real.len())).collect();
+            let spliced = half.clone() + &line;
+            let (_, _, _, _) = (hook(&half), transcript(&half), hook(&spliced), transcript(&spliced));
+        }
+    }
+}

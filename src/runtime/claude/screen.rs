@@ -1,0 +1,174 @@
+//! What Claude's screen shows. Hooks and the state file tell more and sooner; the screen is looked at last, right before a
+//! key is pressed.
+//!
+//! The input box is a row that begins with `❯` and a no-break space between two rules; the history and every dialog write
+//! `❯` with a plain space. While a dialog is open there is no box, so no word an agent says can look like a dialog.
+
+use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::tmux::{Row, Screen};
+
+/// What a dialog's screen holds, and what it is. The first row that fits tells; the last is for dialogs that have no row of
+/// their own.
+const DIALOGS: [(&str, &str); 10] = [
+    ("Choose the text style", "first start: theme"),
+    ("Press Enter to continue", "first start: notes"),
+    ("Select login method", "login"),
+    ("Detected a custom API key", "approval of the API key"),
+    ("Is this a project you created or one you trust", "trust in the directory"),
+    ("running in Bypass Permissions mode", "warning about skipped questions"),
+    ("Resume session", "choice of a conversation"),
+    ("Do you want to", "permission"),
+    ("Enter to select", "question"),
+    ("Esc to cancel", "a dialog"),
+];
+
+/// The footer of a Claude that would answer every prompt by asking for a login.
+const NOT_LOGGED_IN: &str = "Not logged in";
+
+/// What a spinner's row begins with.
+const SPINNER: [char; 6] = ['·', '✢', '✳', '✶', '✻', '✽'];
+
+/// How many rows above the box are looked at for the spinner: it, its tip, and queued prompts.
+const NEAR: usize = 12;
+
+pub(super) fn read(screen: &Screen) -> ScreenReading {
+    let Some(place) = find(&screen.rows) else {
+        let dialog = DIALOGS.iter().find(|(mark, _)| screen.rows.iter().any(|row| row.text.contains(mark)));
+        let activity = dialog.map(|(_, what)| Activity::Dialog { what: (*what).to_owned() });
+        return ScreenReading { activity, input: InputBox::Absent };
+    };
+    let above = &screen.rows[place.first.saturating_sub(NEAR)..place.first];
+    let below = &screen.rows[place.end..];
+    let shows = |mark: &str| below.iter().any(|row| row.text.contains(mark));
+    let activity = if shows(NOT_LOGGED_IN) {
+        Activity::Dialog { what: "not logged in: attach and run /login".into() }
+    } else if shows("esc to interrupt") || above.iter().any(spins) {
+        Activity::Busy
+    } else {
+        Activity::Idle
+    };
+    ScreenReading { activity: Some(activity), input: content(screen, &place) }
+}
+
+/// The rows of the input box, without its rules.
+struct Place {
+    first: usize,
+    end: usize,
+}
+
+fn find(rows: &[Row]) -> Option<Place> {
+    let is_rule = |row: &Row| row.text.starts_with("───");
+    let first = (1..rows.len()).rev().find(|&index| is_rule(&rows[index - 1]) && text_of(&rows[index]).is_some())?;
+    let end = (first + 1..rows.len()).find(|&index| is_rule(&rows[index])).unwrap_or(rows.len());
+    Some(Place { first, end })
+}
+
+/// What stands behind the box's sign; none where the row isn't the first of a box. `!` is the sign of its shell mode.
+fn text_of(row: &Row) -> Option<&str> {
+    let text = row.text.strip_prefix(['❯', '!'])?;
+    if text.is_empty() { Some(text) } else { text.strip_prefix('\u{a0}') }
+}
+
+fn content(screen: &Screen, place: &Place) -> InputBox {
+    let first = &screen.rows[place.first];
+    let text = text_of(first).unwrap_or_default();
+    let shell = first.text.starts_with('!');
+    let more = screen.rows[place.first + 1..place.end].iter().map(|row| row.text.trim());
+    let draft = std::iter::once(text.trim()).chain(more).collect::<Vec<_>>().join("\n");
+    let draft = draft.trim_end();
+    if shell {
+        return InputBox::Holds(format!("!{draft}"));
+    }
+    if draft.is_empty() || is_ghost(screen, place, text) { InputBox::Empty } else { InputBox::Holds(draft.to_owned()) }
+}
+
+/// Whether the box holds only a suggestion: dim, but for the first character where the cursor stands on it.
+fn is_ghost(screen: &Screen, place: &Place, text: &str) -> bool {
+    let row = &screen.rows[place.first];
+    let start = row.text.len() - text.len();
+    let under_cursor =
+        (screen.cursor_row == place.first && screen.cursor_column <= 2).then(|| text.chars().next()).flatten();
+    let dim_from = start + under_cursor.map_or(0, char::len_utf8);
+    let shown: &str = &row.text[dim_from..];
+    let is_dim = |(offset, _): (usize, char)| row.dim.iter().any(|range| range.contains(&(dim_from + offset)));
+    !shown.trim().is_empty() && shown.char_indices().filter(|(_, c)| !c.is_whitespace()).all(is_dim)
+}
+
+/// `✢ Sublimating…`, `· Orbiting… (3s · ↓ 28 tokens)`; a turn's end, `✻ Brewed for 3s`, has no ellipsis.
+fn spins(row: &Row) -> bool {
+    let mut chars = row.text.chars();
+    chars.next().is_some_and(|sign| SPINNER.contains(&sign))
+        && chars.as_str().starts_with(' ')
+        && row.text.contains('…')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::fixture::screen;
+
+    fn reading(name: &str) -> (Option<Activity>, InputBox) {
+        let reading = read(&screen("claude-2.1.197", name));
+        (reading.activity, reading.input)
+    }
+
+    #[test]
+    fn a_prompt_is_typed_only_where_the_real_screen_waits_for_one() {
+        let holds = |text: &str| InputBox::Holds(text.into());
+        for (name, activity, input) in [
+            ("idle", Activity::Idle, InputBox::Empty),
+            ("idle-accept-edits", Activity::Idle, InputBox::Empty),
+            ("idle-after-turn", Activity::Idle, InputBox::Empty),
+            ("interrupted", Activity::Idle, InputBox::Empty),
+            ("api-error", Activity::Idle, InputBox::Empty),
+            ("busy", Activity::Busy, InputBox::Empty),
+            ("busy-tool", Activity::Busy, InputBox::Empty),
+            ("busy-queued", Activity::Busy, InputBox::Empty),
+            ("draft", Activity::Idle, holds("a half typed draft")),
+            ("draft-shell", Activity::Idle, holds("!ls")),
+            ("command-menu", Activity::Idle, holds("/clear")),
+            ("pasted-placeholder", Activity::Idle, holds("[Pasted text #1 +40 lines]")),
+        ] {
+            assert_eq!(reading(name), (Some(activity), input), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_open_dialog_is_ever_taken_for_a_place_to_type() {
+        for (name, dialog) in [
+            ("dialog-theme", "first start: theme"),
+            ("dialog-security", "first start: notes"),
+            ("dialog-login", "login"),
+            ("dialog-api-key", "approval of the API key"),
+            ("dialog-trust", "trust in the directory"),
+            ("dialog-bypass", "warning about skipped questions"),
+            ("dialog-resume", "choice of a conversation"),
+            ("dialog-permission", "permission"),
+            ("dialog-question", "question"),
+            ("dialog-model", "a dialog"),
+        ] {
+            assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
+        }
+        let (activity, _) = reading("dialog-not-logged-in");
+        assert!(matches!(activity, Some(Activity::Dialog { what }) if what.starts_with("not logged in")));
+    }
+
+    #[test]
+    fn words_of_an_agent_that_look_like_a_dialog_hold_nothing_back() {
+        let mut idle = screen("claude-2.1.197", "idle-after-turn");
+        idle.rows[2] = Row { text: "  Do you want to proceed? Esc to cancel".into(), dim: Vec::new() };
+        assert_eq!(read(&idle).activity, Some(Activity::Idle));
+    }
+
+    #[test]
+    fn a_draft_of_one_letter_is_a_draft() {
+        let mut idle = screen("claude-2.1.197", "draft");
+        idle.rows.iter_mut().filter(|row| row.text.starts_with("❯\u{a0}")).for_each(|row| row.text = "❯\u{a0}x".into());
+        assert_eq!(read(&idle).input, InputBox::Holds("x".into()));
+    }
+
+    #[test]
+    fn an_empty_screen_says_nothing() {
+        assert_eq!(read(&Screen::default()), ScreenReading { activity: None, input: InputBox::Absent });
+    }
+}

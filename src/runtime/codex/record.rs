@@ -1,0 +1,171 @@
+//! What a line of Codex's rollout says.
+//!
+//! The rollout tells most things twice. Prompts and words are taken from `item_completed`, which holds only what people and
+//! the agent said (`response_item` mixes in what the CLI writes in the user's name); tool calls from `response_item`, which
+//! comes when a call begins; tokens from `token_usage_record`, one per answer of the model. The file is in order, so a turn's
+//! end needs no last words to wait for.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::text::first_line;
+use crate::model::{Outcome, Usage};
+use crate::runtime::Record;
+
+/// How much of a tool's input is shown.
+const DETAIL: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+enum Line {
+    SessionMeta(Session),
+    ResponseItem(ResponseItem),
+    EventMsg(Event),
+    TokenUsageRecord(Tokens),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Session {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseItem {
+    FunctionCall {
+        name: String,
+        #[serde(default)]
+        arguments: String,
+    },
+    CustomToolCall {
+        name: String,
+        #[serde(default)]
+        input: String,
+    },
+    WebSearchCall {
+        #[serde(default)]
+        action: Value,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event {
+    ItemCompleted {
+        item: Item,
+    },
+    TaskComplete {
+        error: Option<Failure>,
+    },
+    TurnAborted {},
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Item {
+    UserMessage {
+        content: Vec<Part>,
+    },
+    AgentMessage {
+        content: Vec<Part>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A piece of a message; a picture has no text.
+#[derive(Deserialize)]
+struct Part {
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    response_id: String,
+    usage: Count,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    /// Cached ones included.
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+pub(super) fn rollout(line: &str) -> Vec<Record> {
+    let Ok(line) = serde_json::from_str(line) else { return Vec::new() };
+    let record = match line {
+        Line::SessionMeta(session) => Some(Record::Conversation { id: session.id }),
+        Line::ResponseItem(item) => call(item),
+        Line::EventMsg(event) => self::event(event),
+        Line::TokenUsageRecord(tokens) => Some(Record::Usage {
+            message: tokens.response_id,
+            usage: Usage { input: tokens.usage.input_tokens, output: tokens.usage.output_tokens },
+        }),
+        Line::Other => None,
+    };
+    record.into_iter().collect()
+}
+
+fn event(event: Event) -> Option<Record> {
+    let outcome = match event {
+        Event::ItemCompleted { item: Item::UserMessage { content } } => {
+            return text(content).map(|text| Record::Prompt { text });
+        }
+        Event::ItemCompleted { item: Item::AgentMessage { content } } => {
+            return text(content)
+                .map(|text| Record::Said { text: text.trim().to_owned() })
+                .filter(|said| *said != Record::Said { text: String::new() });
+        }
+        Event::TaskComplete { error: None } => Outcome::Completed,
+        Event::TaskComplete { error: Some(failure) } => Outcome::Failed { reason: failure_text(failure.message) },
+        Event::TurnAborted {} => Outcome::Interrupted,
+        Event::ItemCompleted { item: Item::Other } | Event::Other => return None,
+    };
+    Some(Record::TurnEnded { outcome, last_words: None })
+}
+
+fn text(parts: Vec<Part>) -> Option<String> {
+    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// The API's own words, taken out of the JSON that Codex passes on where it does.
+fn failure_text(message: String) -> String {
+    let inner = serde_json::from_str::<Value>(&message).ok();
+    inner.and_then(|body| body["error"]["message"].as_str().map(str::to_owned)).unwrap_or(message)
+}
+
+fn call(item: ResponseItem) -> Option<Record> {
+    let (tool, detail) = match item {
+        ResponseItem::FunctionCall { name, arguments } => (name, telling(&arguments)),
+        ResponseItem::CustomToolCall { name, input } => (name, first_line(&input, DETAIL)),
+        ResponseItem::WebSearchCall { action } => {
+            ("web_search".to_owned(), first_line(action["query"].as_str().unwrap_or_default(), DETAIL))
+        }
+        ResponseItem::Other => return None,
+    };
+    Some(Record::UsedTool { tool, detail })
+}
+
+/// The one thing of a call's arguments that tells people most: its command, else its first text, else all of it.
+fn telling(arguments: &str) -> String {
+    let Ok(value) = serde_json::from_str::<Value>(arguments) else { return first_line(arguments, DETAIL) };
+    let command = value["cmd"].as_str().or(value["command"].as_str());
+    let first = || value.as_object()?.values().find_map(Value::as_str);
+    first_line(command.or_else(first).unwrap_or(arguments), DETAIL)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What a real Codex's rollouts say, line by line, and that no line can hurt.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::runtime::fixture::{lines, told};
+use crate::runtime::{Codex, RecordKind};
+
+const VERSION: &str = "codex-0.169.0";
+
+#[test]
+fn a_real_rollout_tells_each_prompt_and_each_word_once() {
+    insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout.jsonl"), @r#"
+    Conversation { id: "01a1f966-dc46-7e00-92eb-9f4e7adac24c" }
+    Prompt { text: "[fleet · cli · ann · 0123456789ab]\nhello\tworld  \nemoji 👩\u{200d}👩\u{200d}👧 é trailing   \n\ncrlf\nlast" }
+    Said { text: "Done: **0123456789ab** is `finished`." }
+    Usage { message: "resp_0002", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789ac]\nslow 3 g1" }
+    Said { text: "chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac" }
+    Usage { message: "resp_0005", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 6; echo hi" }
+    Usage { message: "resp_0008", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    Usage { message: "resp_0011", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
+    TurnEnded { outcome: Failed { reason: "the fake model was told to fail" }, last_words: None }
+    Prompt { text: "line 0 of a long prompt\twith tab  \nline …" }
+    Said { text: "Done: **48bc13d15706** is `finished`." }
+    Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    "#);
+}
+
+#[test]
+fn a_prompt_that_steered_a_running_turn_is_told_too() {
+    insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered.jsonl"), @r#"
+    Conversation { id: "01a1f96a-0428-7740-a99e-5c22209df73b" }
+    Prompt { text: "[fleet · cli · ann · 0123456789aj]\nask touch /srv/a/file2" }
+    UsedTool { tool: "exec_command", detail: "touch /srv/a/file2" }
+    Usage { message: "resp_0001", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    Usage { message: "resp_0003", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789ak]\n00000…" }
+    Said { text: "Done: **0123456789ak** is `finished`." }
+    Usage { message: "resp_0004", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
+    TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors." }, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 4; echo hi" }
+    Usage { message: "resp_0007", usage: Usage { input: 123, output: 50 } }
+    Prompt { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
+    Said { text: "Done: **0123456789ar** is `finished`." }
+    Usage { message: "resp_0009", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    "#);
+}
+
+#[test]
+fn a_line_of_next_year_or_half_a_line_says_nothing() {
+    for line in [
+        r#"{"type":"event_msg","payload":{"type":"dreamed"}}"#,
+        r#"{"type":"event_msg","payload":{"type":"item_completed","item":{"type":"Dream"}}}"#,
+        r#"{"type":"event_msg","payload":{"type":"item_completed","item":{"type":"AgentMessage","content":[{"type":"Text","text":" "}]}}}"#,
+        r#"{"type":"dream","payload":{}}"#,
+        r#"{"type":"event_msg","payload":{"type":"task_comp"#,
+        "",
+    ] {
+        assert_eq!(rollout(line), [], "{line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_can_bring_the_reader_down(line in ".*", cut in any::<prop::sample::Index>(), which in any::<prop::sample::Index>()) {
+        rollout(&line);
+        let lines = lines(VERSION, "rollout.jsonl");
+        let real = which.get(&lines);
+        let half: String = real.chars().take(cut.index(real.len())).collect();
+        let (_, _) = (rollout(&half), rollout(&(half.clone() + &line)));
+    }
+}

@@ -1,0 +1,121 @@
+//! What Codex's screen shows. Its rollout tells more; the screen is looked at last, right before a key is pressed.
+//!
+//! The composer is the last row that begins with a bright `›`: the history's sign is dim. A dialog puts its own bright `›`
+//! before the chosen answer and a row beneath that says which key takes it; the composer has no such row.
+
+use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::tmux::{Row, Screen};
+
+/// Which key a dialog takes, as its last row says it.
+const HINTS: [&str; 4] = ["Press enter to confirm", "Press enter to continue", "enter continue", "enter resume"];
+
+/// What a dialog's screen holds, and what it is. The first row that fits tells.
+const DIALOGS: [(&str, &str); 4] = [
+    ("Would you like to run the following command?", "permission"),
+    ("Trust this folder?", "trust in the directory"),
+    ("Sign in with ChatGPT", "login"),
+    ("Resume a previous session", "choice of a conversation"),
+];
+
+/// How many rows above the composer are looked at for the line of a running turn.
+const NEAR: usize = 10;
+
+pub(super) fn read(screen: &Screen) -> ScreenReading {
+    let rows = &screen.rows;
+    let composer = rows.iter().rposition(is_bright_sign);
+    let hinted = rows[composer.unwrap_or(0)..].iter().any(|row| HINTS.iter().any(|hint| row.text.contains(hint)));
+    if hinted {
+        let dialog = DIALOGS.iter().find(|(mark, _)| rows.iter().any(|row| row.text.contains(mark)));
+        let what = dialog.map_or("a dialog", |(_, what)| what).to_owned();
+        return ScreenReading { activity: Some(Activity::Dialog { what }), input: InputBox::Absent };
+    }
+    let Some(composer) = composer.filter(|&index| rows[index].text.starts_with('›')) else {
+        return ScreenReading { activity: None, input: InputBox::Absent };
+    };
+    let above = &rows[composer.saturating_sub(NEAR)..composer];
+    let busy = above.iter().any(|row| row.text.starts_with(['•', '◦']) && row.text.contains("esc to interrupt)"));
+    let activity = Some(if busy { Activity::Busy } else { Activity::Idle });
+    ScreenReading { activity, input: content(rows, composer) }
+}
+
+/// `›`, or `>` in the login's menu and with two blanks before it in the choice of a conversation, and not dim.
+fn is_bright_sign(row: &Row) -> bool {
+    let text = row.text.trim_start();
+    let sign = row.text.len() - text.len();
+    let is_sign = text.starts_with('›') && (sign == 0 || sign == 2) || row.text.starts_with("> ");
+    is_sign && !row.dim.iter().any(|range| range.contains(&sign))
+}
+
+/// The composer's text: from its sign to the blank row above the footer. The placeholder is dim.
+fn content(rows: &[Row], composer: usize) -> InputBox {
+    let last = rows.iter().rposition(|row| !row.text.is_empty()).unwrap_or(composer);
+    let footer = (composer..=last).rev().find(|&index| rows[index].text.is_empty()).unwrap_or(last + 1);
+    let written = rows[composer..footer.max(composer + 1)].iter().enumerate();
+    let texts: Vec<String> =
+        written.map(|(index, row)| bright(row, if index == 0 { '›'.len_utf8() } else { 0 })).collect();
+    let draft = texts.join("\n").trim().to_owned();
+    if draft.is_empty() { InputBox::Empty } else { InputBox::Holds(draft) }
+}
+
+/// A row's text from `start` on, without what is dim.
+fn bright(row: &Row, start: usize) -> String {
+    let is_dim = |index: usize| row.dim.iter().any(|range| range.contains(&index));
+    let kept: String =
+        row.text.char_indices().filter(|(index, _)| *index >= start && !is_dim(*index)).map(|(_, c)| c).collect();
+    kept.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::fixture::screen;
+
+    fn reading(name: &str) -> (Option<Activity>, InputBox) {
+        let reading = read(&screen("codex-0.169.0", name));
+        (reading.activity, reading.input)
+    }
+
+    #[test]
+    fn a_prompt_is_typed_only_where_the_real_screen_waits_for_one() {
+        let holds = |text: &str| InputBox::Holds(text.into());
+        for (name, activity, input) in [
+            ("idle", Activity::Idle, InputBox::Empty),
+            ("idle-after-turn", Activity::Idle, InputBox::Empty),
+            ("interrupted", Activity::Idle, InputBox::Empty),
+            ("api-error", Activity::Idle, InputBox::Empty),
+            ("busy", Activity::Busy, InputBox::Empty),
+            ("busy-tool", Activity::Busy, InputBox::Empty),
+            ("draft", Activity::Idle, holds("a half typed draft")),
+            ("pasted-placeholder", Activity::Idle, holds("[Pasted Content 1465 chars]")),
+        ] {
+            assert_eq!(reading(name), (Some(activity), input), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_open_dialog_is_ever_taken_for_a_place_to_type() {
+        for (name, dialog) in [
+            ("dialog-approval", "permission"),
+            ("dialog-trust", "trust in the directory"),
+            ("dialog-login", "login"),
+            ("dialog-resume", "choice of a conversation"),
+        ] {
+            assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_of_an_agent_that_look_like_a_dialog_hold_nothing_back() {
+        let mut idle = screen("codex-0.169.0", "idle-after-turn");
+        idle.rows[8] = Row {
+            text: "› Would you like to run the following command? Press enter to confirm".into(),
+            dim: Vec::new(),
+        };
+        assert_eq!(read(&idle).activity, Some(Activity::Idle));
+    }
+
+    #[test]
+    fn an_empty_screen_says_nothing() {
+        assert_eq!(read(&Screen::default()), ScreenReading { activity: None, input: InputBox::Absent });
+    }
+}

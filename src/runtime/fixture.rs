@@ -1,0 +1,115 @@
+//! What the tests of this room share: a setting to launch in, and screens and records that real CLIs left.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::{Conversation, Launch, LaunchContext, RecordKind, Runtime};
+use crate::config::{Agent, Permissions, RuntimeConfig};
+use crate::tmux::{Row, Screen};
+
+/// What a launch depends on, owned.
+pub(super) struct Setting {
+    pub(super) agent: Agent,
+    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(super) fleetd: PathBuf,
+    pub(super) root: bool,
+}
+
+impl Setting {
+    /// The agent `ann` in `/srv/agent`, whose CLI is called by its usual name.
+    pub(super) fn new(program: &str, variables: &[(&str, &str)]) -> Self {
+        let command = vec![program.to_owned()];
+        let runtime =
+            if program == "codex" { RuntimeConfig::Codex { command } } else { RuntimeConfig::Claude { command } };
+        let agent = Agent {
+            slug: "ann".parse().unwrap(),
+            runtime,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            repos: Vec::new(),
+            model: None,
+            permissions: Permissions::Bypass,
+            slack_channel: None,
+            schedule: None,
+            daily_prompt: None,
+            init_prompt: None,
+        };
+        let environment = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+        Self { agent, environment, fleetd: "/usr/bin/fleetd".into(), root: false }
+    }
+
+    pub(super) fn context<'a>(&'a self, conversation: &'a Conversation) -> LaunchContext<'a> {
+        LaunchContext {
+            agent: &self.agent,
+            cwd: Path::new("/srv/agent"),
+            state: Path::new("/state"),
+            fleetd: &self.fleetd,
+            environment: &self.environment,
+            conversation,
+            root: self.root,
+        }
+    }
+}
+
+/// A launch's arguments in one line.
+pub(super) fn words(launch: &Launch) -> String {
+    launch.argv.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+/// The lines of a frozen record of a real run.
+pub(super) fn lines(version: &str, name: &str) -> Vec<String> {
+    let path = format!("{}/tests/fixtures/records/{version}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Everything that such a record says, one line each.
+pub(super) fn told(runtime: &dyn Runtime, kind: RecordKind, version: &str, name: &str) -> String {
+    let lines = lines(version, name);
+    let records = lines.iter().flat_map(|line| runtime.read_record(kind, line));
+    records.map(|record| format!("{record:?}\n")).collect()
+}
+
+/// A screen as `tmux capture-pane -p -e` printed it, with its cursor (`column row`) in the file beside it.
+pub(super) fn screen(version: &str, name: &str) -> Screen {
+    let base = format!("{}/tests/fixtures/screens/{version}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let read = |suffix: &str| {
+        std::fs::read_to_string(format!("{base}.{suffix}")).unwrap_or_else(|error| panic!("{base}.{suffix}: {error}"))
+    };
+    let cursor: Vec<usize> = read("cursor").split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let mut dim = false;
+    let rows = read("ansi").lines().map(|line| row(line, &mut dim)).collect();
+    Screen { rows, cursor_column: cursor[0], cursor_row: cursor[1] }
+}
+
+/// Attributes last over the ends of lines.
+fn row(line: &str, dim: &mut bool) -> Row {
+    let mut row = Row::default();
+    let mut parts = line.split("\x1b[");
+    let mut push = |text: &str, dim: bool| {
+        if dim && !text.is_empty() {
+            row.dim.push(row.text.len()..row.text.len() + text.len());
+        }
+        row.text.push_str(text);
+    };
+    push(parts.next().unwrap_or_default(), *dim);
+    for part in parts {
+        let (codes, text) = part.split_once('m').unwrap();
+        let mut codes = codes.split(';').collect::<Vec<_>>().into_iter();
+        while let Some(code) = codes.next() {
+            match code {
+                "2" => *dim = true,
+                "" | "0" | "22" => *dim = false,
+                "38" | "48" => {
+                    let further = if codes.next() == Some("5") { 1 } else { 3 };
+                    codes = codes.clone().skip(further).collect::<Vec<_>>().into_iter();
+                }
+                _ => {}
+            }
+        }
+        push(text, *dim);
+    }
+    row.text.truncate(row.text.trim_end_matches(' ').len());
+    row
+}
