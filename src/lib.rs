@@ -17,4 +17,5 @@
 pub mod config;
 pub mod model;
 pub mod runtime;
+pub mod schedule;
 pub mod tmux;
