@@ -22,4 +22,5 @@ pub mod mirror;
 pub mod model;
 pub mod runtime;
 pub mod store;
+pub mod schedule;
 pub mod tmux;

@@ -1,10 +1,27 @@
 //! agents.yaml, from text to a checked [`Fleet`], and where everything of fleetd's lives.
 //!
 //! The only room that reads the environment (once, into [`Environment`]) and the config file. It must never yield half a
-//! fleet: a file with one mistake is no fleet at all, and every mistake is told at once.
+//! fleet: a file with one mistake is no fleet at all, and every mistake is told at once. It must never let a secret into a
+//! message: what stands beneath an `env:` is not shown.
 
+mod check;
+mod check_agent;
 mod environment;
 mod fleet;
+mod judge;
+mod load;
+mod mistake;
+mod shape;
+mod surroundings;
+mod tree;
+mod when;
 
 pub use environment::{Environment, StateDir};
 pub use fleet::{Agent, Fleet, Permissions, Repo, RuntimeConfig};
+pub use load::{ConfigError, NotFound, find, load};
+pub use mistake::{Mistake, Snippet};
+pub use shape::schema;
+pub use surroundings::{Hosts, agent_environment, secret};
+
+#[cfg(test)]
+mod tests;

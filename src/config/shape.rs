@@ -1,0 +1,159 @@
+//! The shape of agents.yaml as a JSON Schema, for editors and for whoever writes the file by program. Only documentation is
+//! drawn from these types: what a file means is judged by the walk, which can tell every mistake at once. A test holds the
+//! two together.
+
+#![expect(dead_code, reason = "only the shape of these types is used, no value is ever made")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+/// The JSON Schema of agents.yaml, pretty-printed, with a newline at its end.
+pub fn schema() -> String {
+    let mut schema = schemars::schema_for!(AgentsYaml);
+    schema.insert("title".to_owned(), "agents.yaml".into());
+    format!("{:#}\n", schema.to_value())
+}
+
+/// The fleet of fleetd: a mapping with `agents:`, or a bare list of agents.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum AgentsYaml {
+    Mapping(Box<File>),
+    Bare(#[schemars(length(min = 1))] Vec<AgentEntry>),
+}
+
+/// The whole fleet.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    /// The IANA zone of schedules that name none, for example `Europe/Berlin`. Default: the machine's.
+    timezone: Option<String>,
+    /// Where the canonical clones live, `<reposDir>/<owner>/<name>`. Default: `~/agent-repos`. Relative paths start at the
+    /// file's directory.
+    repos_dir: Option<String>,
+    /// Where the agents work, `<workspacesDir>/<slug>`. Default: `~/agent-workspaces`.
+    workspaces_dir: Option<String>,
+    /// How far apart agents start that are due at the same minute, in file order, at most an hour. Default: `2m`.
+    #[schemars(regex(pattern = r"^[0-9]+[smh]$"))]
+    stagger: Option<String>,
+    /// The tmux server of the agents.
+    tmux: Option<Tmux>,
+    /// The rule below every prompt: `true` for the built-in never-merge rule, `false` for none, or a text of your own.
+    /// Default: `true`.
+    rule: Option<Rule>,
+    /// The agents, at least one.
+    #[schemars(length(min = 1))]
+    agents: Vec<AgentEntry>,
+}
+
+/// The tmux server of the agents.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Tmux {
+    /// The name of its socket, as in `tmux -L`. `default` is your own server. Default: `fleet`.
+    socket: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Rule {
+    Usual(bool),
+    Own(String),
+}
+
+/// One agent: a tmux session and a Slack channel of its own.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct AgentEntry {
+    /// Its name, and its tmux session's: lower-case letters, digits and inner dashes; unique.
+    #[schemars(length(max = 60), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    slug: String,
+    /// Which CLI runs in its session. Default: `claude`.
+    runtime: Option<Runtime>,
+    /// The program, or a list of the program and its first arguments; never read by a shell. Needed for
+    /// `runtime: command`; for the others it replaces the CLI's path.
+    command: Option<Command>,
+    /// Only for `runtime: command`: the start of the line at which the program waits for input. Without it, silence means
+    /// that it waits.
+    prompt: Option<String>,
+    /// Further arguments, passed as they are.
+    args: Option<Vec<Scalar>>,
+    /// Variables added to the environment it inherits.
+    env: Option<BTreeMap<String, Option<Scalar>>>,
+    /// The repositories it works in, each `owner/name`.
+    repos: Option<Vec<RepoName>>,
+    /// The model, by the CLI's own name for it.
+    model: Option<String>,
+    /// What it may do without asking: everything (`bypass`), only edits (`acceptEdits`), or only what the CLI lets it
+    /// (`ask`). Default: `bypass`, since nobody sits at an unattended agent.
+    permissions: Option<Permission>,
+    /// Its Slack channel, `#name` in quotes or the channel's id.
+    slack_channel: Option<String>,
+    /// Whether other agents may use the same channel; every one of them has to say so. Default: `false`.
+    shared_channel: Option<bool>,
+    /// When its daily prompt is due: `"09:00"` (Monday to Friday), `"Mon,Wed 09:00"`,
+    /// `"Mon..Fri *-*-* 09:00:00 Europe/Berlin"`, or a cron expression that comes once a day.
+    schedule: Option<When>,
+    /// What it is told when the schedule is due.
+    daily_prompt: Option<String>,
+    /// What it is told once, after its very first launch.
+    init_prompt: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+enum Runtime {
+    /// Claude Code.
+    Claude,
+    /// Codex.
+    Codex,
+    /// Any TUI or line program.
+    Command,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+enum Permission {
+    /// Everything its user may.
+    Bypass,
+    /// What the CLI allows by itself.
+    Ask,
+    /// Edits of files; the rest is asked for.
+    AcceptEdits,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Command {
+    Program(String),
+    WithArguments(#[schemars(length(min = 1))] Vec<Scalar>),
+}
+
+/// A text; numbers and booleans are taken as they are written.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Scalar {
+    Text(String),
+    Number(f64),
+    Flag(bool),
+}
+
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct RepoName(#[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9._][A-Za-z0-9._-]*$"))] String);
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum When {
+    Calendar(String),
+    Cron(CronEntry),
+}
+
+/// A cron expression that comes once a day.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct CronEntry {
+    /// Minute, hour, day of the month, month, day of the week; minute and hour one number each.
+    cron: String,
+}
