@@ -141,11 +141,14 @@ impl Inner {
         if self.connection().is_some() {
             return Ok(());
         }
+        // A plain client asks first whether the server answers: tmux 3.3a dies of a null pointer, and every agent with it,
+        // when it comes back from a pause to find several control clients that gave up before they were attached.
+        let ask = [Command::new("display-message").args(["-p", "ready"])];
+        execute(&self.options, Start::Never, "display-message", &ask).await?;
         let weak = Arc::downgrade(self);
         let connection = Connection::open(&self.options, move |happening| told(&weak, happening))?;
         // Only an answer shows that the client is attached.
-        let probe = vec![Command::new("display-message").args(["-p", "ready"])];
-        connection.call(&self.options, "the control client's start", &probe).await?;
+        connection.call(&self.options, "the control client's start", &ask.into()).await?;
         let connection = Arc::new(connection);
         *self.slot() = Some(Arc::clone(&connection));
         self.notify(Notice::Connected);

@@ -60,7 +60,7 @@ async fn pr_never_gets_what_is_meant_for_pr_reviewer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agent_is_seen_with_its_status_and_comes_back_in_its_own_pane() {
     let (tmux, server) = Tmux::started().await;
-    let pane = server.create(&session("a", tmux.path(), "echo last words; exit 7")).await.unwrap();
+    let pane = server.create(&session("a", tmux.path(), "printf '\\n\\nlast words'; exit 7")).await.unwrap();
     wait_for_exit(pane.pid).await.unwrap();
     assert_eq!(dead(&server, &pane).await, Death::Exited(7));
     shown(&server, &pane, "last words").await;
