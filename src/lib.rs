@@ -16,11 +16,14 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod delivery;
 pub mod files;
 pub mod git;
 pub mod mirror;
 pub mod model;
 pub mod runtime;
-pub mod store;
 pub mod schedule;
+pub mod store;
+pub mod supervisor;
 pub mod tmux;

@@ -1,34 +1,43 @@
-//! The program `fleetd`: picks the verb, runs it, sets the exit code.
+//! The program `fleetd`, also called `fleet`: parses, runs, sets the exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, FromArgMatches};
-use fleetd::cli::{hook, launch, practice_agent};
+use fleetd::cli::{self, Exit, hook, launch};
+use fleetd::config::ConfigError;
 
 fn main() -> ExitCode {
+    // These two run beneath every agent: straight to the point.
     let mut arguments = std::env::args_os().skip(1);
-    let verb = arguments.next().unwrap_or_default();
-    match verb.to_str() {
+    match arguments.next().as_deref().and_then(|verb| verb.to_str()) {
         Some("hook") => {
             hook::run(arguments);
-            ExitCode::SUCCESS
+            return ExitCode::SUCCESS;
         }
-        Some("launch") => launch::run(arguments),
-        Some("practice-agent") => {
-            let command = practice_agent::PracticeArgs::augment_args(clap::Command::new("fleetd practice-agent"));
-            let matches = command.get_matches_from(std::env::args_os().skip(1));
-            let outcome = practice_agent::PracticeArgs::from_arg_matches(&matches)
-                .map_err(anyhow::Error::from)
-                .and_then(practice_agent::run);
-            outcome.map_or_else(complain, |()| ExitCode::SUCCESS)
+        Some("launch") => return launch::run(arguments),
+        _ => {}
+    }
+    // Set once, before anything speaks TLS; a second provider can't be there.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where the terminal is gone, the exit code says enough.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
-        _ => complain(anyhow::anyhow!("the verbs are hook, launch and practice-agent")),
+    };
+    match cli::run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => complain(&error),
     }
 }
 
-fn complain(error: anyhow::Error) -> ExitCode {
-    use std::io::Write;
+fn complain(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
     // Where stderr is gone, the exit code says enough.
-    let _ = writeln!(std::io::stderr(), "fleetd: {error:#}");
-    ExitCode::FAILURE
+    writeln!(anstream::stderr(), "{error:#}").ok();
+    if error.is::<ConfigError>() { Exit::Usage.into() } else { cli::exit_of(error).into() }
 }

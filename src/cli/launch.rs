@@ -10,7 +10,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::files::write_private;
 use crate::model::LaunchFile;
+use crate::tmux::ProcessMark;
 
 /// The exit code where the agent can't be started, as shells use it.
 pub const CANNOT_START: u8 = 127;
@@ -50,10 +52,19 @@ fn become_agent(arguments: impl IntoIterator<Item = OsString>) -> Result<std::co
             None => command.env_remove(name),
         };
     }
+    mark(Path::new(&path))?;
     let error = command.exec();
     Err(error).with_context(|| {
         format!("could not start {}: is it installed, and on the agent's PATH?", Path::new(program).display())
     })
+}
+
+/// Notes beside the launch file who we are. Pid and start time stay the same over the exec, so the daemon knows the agent
+/// from whatever a person may start in the pane later.
+fn mark(launch_file: &Path) -> Result<()> {
+    let path = ProcessMark::path(launch_file.parent().unwrap_or(Path::new(".")));
+    let mark = ProcessMark::of_this_process().context("could not read this process's start time")?;
+    write_private(&path, mark.to_string().as_bytes()).with_context(|| format!("could not write {}", path.display()))
 }
 
 fn read(path: &Path) -> Result<LaunchFile> {

@@ -21,7 +21,7 @@ pub use fleet::{Agent, Fleet, Permissions, Repo, RuntimeConfig};
 pub use load::{ConfigError, NotFound, find, load};
 pub use mistake::{Mistake, Snippet};
 pub use shape::schema;
-pub use surroundings::{Hosts, agent_environment, secret};
+pub use surroundings::{Hosts, agent_environment, git_remote, plain_environment, secret};
 
 #[cfg(test)]
 mod tests;

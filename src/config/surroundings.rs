@@ -92,10 +92,19 @@ fn host(environment: &Environment, name: &str, usual: &str) -> Result<String> {
 
 /// The environment an agent is started with: the daemon's own, less its secrets and its plumbing, plus the agent's `env:`.
 pub fn agent_environment(environment: &Environment, agent: &Agent) -> BTreeMap<OsString, OsString> {
-    let inherited =
-        environment.iter().filter(|(name, _)| !is_ours(name)).map(|(name, value)| (name.clone(), value.clone()));
     let own = agent.env.iter().map(|(name, value)| (name.into(), value.expose_secret().into()));
-    inherited.chain(own).collect()
+    plain_environment(environment).into_iter().chain(own).collect()
+}
+
+/// The daemon's own environment less its secrets and its plumbing: what tmux and git are started with.
+pub fn plain_environment(environment: &Environment) -> BTreeMap<OsString, OsString> {
+    environment.iter().filter(|(name, _)| !is_ours(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Where clones come from, `<this>/<owner>/<name>.git`: `$FLEET_GIT_URL`, else GitHub over https. Another host, ssh
+/// (`ssh://git@github.com`) or a directory of bare repositories serve as well.
+pub fn git_remote(environment: &Environment) -> String {
+    environment.get("FLEET_GIT_URL").unwrap_or("https://github.com").trim_end_matches('/').to_owned()
 }
 
 /// Variables that begin so are the daemon's own: its tokens and hosts, its settings, what systemd told it.

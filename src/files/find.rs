@@ -26,11 +26,11 @@ fn newest(root: &Path, depth: usize, suffix: &str) -> Option<(SystemTime, PathBu
     newest_yet
 }
 
-/// The file that one of `pids` holds open in a directory called `directory`, by `/proc/<pid>/fd`.
-pub fn open_file_in(pids: &[u32], directory: &str) -> Option<PathBuf> {
+/// The files that `pids` hold open in a directory called `directory`, by `/proc/<pid>/fd`.
+pub fn open_files_in(pids: &[u32], directory: &str) -> Vec<PathBuf> {
     let held = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
-    let mut paths = held.flat_map(|fds| fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()));
-    paths.find(|path| path.parent().and_then(Path::file_name).is_some_and(|name| name == directory))
+    let paths = held.flat_map(|fds| fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()));
+    paths.filter(|path| path.parent().and_then(Path::file_name).is_some_and(|name| name == directory)).collect()
 }
 
 #[cfg(test)]
@@ -55,8 +55,8 @@ mod tests {
         fs::create_dir(&locks).unwrap();
         let held = fs::File::create(locks.join("id.lock")).unwrap();
         let pid = std::process::id();
-        assert_eq!(open_file_in(&[pid], "locks"), Some(locks.canonicalize().unwrap().join("id.lock")));
+        assert_eq!(open_files_in(&[pid], "locks"), [locks.canonicalize().unwrap().join("id.lock")]);
         drop(held);
-        assert_eq!(open_file_in(&[pid], "locks"), None);
+        assert!(open_files_in(&[pid], "locks").is_empty());
     }
 }

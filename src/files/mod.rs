@@ -7,5 +7,5 @@ mod find;
 pub mod lines;
 mod write;
 
-pub use find::{newest_below, open_file_in};
+pub use find::{newest_below, open_files_in};
 pub use write::{create_private_dir, write_private};

@@ -36,6 +36,18 @@ pub fn compose(prompt: &Prompt, rule: Option<&str>) -> String {
     text
 }
 
+/// What is said of an agent that does not exist, with the one that was probably meant.
+pub fn unknown_agent<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest =
+        known.max_by(|one, other| strsim::jaro_winkler(name, one).total_cmp(&strsim::jaro_winkler(name, other)));
+    match nearest {
+        Some(nearest) if strsim::jaro_winkler(name, nearest) > 0.7 => {
+            format!("there is no agent {name:?}; did you mean {nearest:?}?")
+        }
+        _ => format!("there is no agent {name:?}; `fleet status` lists them"),
+    }
+}
+
 /// A text without control characters (newline and tab stay) and with `\n` line ends.
 pub fn printable(text: &str) -> String {
     text.replace("\r\n", "\n")

@@ -45,6 +45,19 @@ impl Store {
         Ok(count > 0)
     }
 
+    /// When an agent last did something or was started; none where it never was.
+    pub async fn last_news(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MAX(at) FROM (SELECT MAX(at) AS at FROM feed WHERE agent = $1 \
+             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1) AS news",
+        )
+        .bind(agent.as_str())
+        .fetch_one(self.read())
+        .await
+        .context("can't read the feed")?;
+        at.map(timestamp).transpose()
+    }
+
     /// The last row's place; 0 where there is none.
     pub async fn feed_end(&self) -> anyhow::Result<i64> {
         sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM feed")

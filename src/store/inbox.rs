@@ -78,6 +78,18 @@ impl Store {
         rows.fetch_all(self.read()).await.context("can't read the inbox")?.iter().map(prompt).collect()
     }
 
+    /// The scheduled nudges that were stored since `since`.
+    pub async fn recent_nudges(&self, since: Timestamp) -> anyhow::Result<Vec<Prompt>> {
+        let rows = sqlx::query(select!("WHERE dedup_key LIKE 'nudge/%' AND created >= $1 ORDER BY seq"));
+        rows.bind(micros(since))
+            .fetch_all(self.read())
+            .await
+            .context("can't read the inbox")?
+            .iter()
+            .map(prompt)
+            .collect()
+    }
+
     /// Moves a prompt on, if it still is in the state that the caller saw; says whether it did.
     pub async fn advance(
         &self,

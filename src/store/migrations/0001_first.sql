@@ -47,6 +47,7 @@ CREATE TABLE feed (
     fact  TEXT   NOT NULL
 );
 CREATE INDEX feed_turn ON feed (turn);
+CREATE INDEX feed_agent ON feed (agent, at);
 
 -- How far each reader of the feed has come.
 CREATE TABLE feed_cursor (

@@ -1,0 +1,51 @@
+//! `fleetd`: the daemon in the foreground, logging to stderr.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::exit::Exit;
+use super::surroundings::Surroundings;
+use crate::config::ConfigError;
+use crate::daemon::{self, Options};
+use crate::model::SystemClock;
+
+/// Runs it until a signal stops it.
+pub fn run(surroundings: &Surroundings) -> anyhow::Result<Exit> {
+    let config = surroundings.config_path()?;
+    log(surroundings);
+    let options = Options {
+        config,
+        state: surroundings.state.clone(),
+        environment: surroundings.environment.clone(),
+        clock: Arc::new(SystemClock),
+        executable: std::env::current_exe().context("can't find fleetd's own file")?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = runtime.context("can't start the async runtime")?.block_on(daemon::run(options));
+    match ended {
+        Ok(()) => Ok(Exit::Success),
+        Err(error) if error.is::<ConfigError>() => Err(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// journald adds its own times and needs no colours; `RUST_LOG` chooses what is told.
+fn log(surroundings: &Surroundings) {
+    let filter = surroundings.environment.get("RUST_LOG").unwrap_or("info");
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let journal = surroundings.environment.get("JOURNAL_STREAM").is_some();
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(terminal);
+    // Set already only where somebody embeds us and logs by other means.
+    if journal {
+        builder.without_time().try_init().ok()
+    } else {
+        builder.try_init().ok()
+    };
+}

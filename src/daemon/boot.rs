@@ -1,0 +1,163 @@
+//! From a command line to a running fleet: every check whose failure makes the rest pointless, in the order of their cost.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
+
+use super::event::Event;
+use super::fleet::{AgentPost, Running};
+use super::offline;
+use crate::config::{self, Agent, Environment, Fleet, StateDir};
+use crate::delivery::Delivery;
+use crate::files::create_private_dir;
+use crate::git::Git;
+use crate::mirror::Mirror;
+use crate::model::Clock;
+use crate::runtime::{self, AgentSetup};
+use crate::store::Store;
+use crate::supervisor::{Supervisor, TAG_AGENT, TAG_FLEET};
+use crate::tmux::{Server, ServerOptions};
+
+/// How long any one call of tmux may take.
+const TMUX_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long any one run of git may take: a first clone of a large repository over a slow line.
+const GIT_PATIENCE: Duration = Duration::from_secs(1800);
+
+/// The note that names this fleet.
+const FLEET_ID: &str = "fleet.id";
+
+/// What the daemon is started with.
+pub struct Options {
+    /// agents.yaml.
+    pub config: PathBuf,
+    /// Where everything is kept.
+    pub state: StateDir,
+    /// The process's surroundings.
+    pub environment: Environment,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Our own executable, which the panes run.
+    pub executable: PathBuf,
+}
+
+/// A fleet that is ready to run.
+pub struct Booted {
+    /// Everything that runs.
+    pub running: Arc<Running>,
+    /// Where the local API listens.
+    pub socket: PathBuf,
+    /// Where everything is kept.
+    pub state: StateDir,
+}
+
+/// Boots.
+pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> anyhow::Result<Booted> {
+    let Options { config, state, environment, clock, executable } = options;
+    let fleet = config::load(&config, &environment)?;
+    create_private_dir(state.root()).with_context(|| {
+        format!("can't create the state directory {}; choose another with --state", state.root().display())
+    })?;
+    let lock = lock(&state)?;
+    let store = Store::open(&state.database()).await?;
+    let id = fleet_id(&store).await?;
+    let tmux = tmux(&fleet, &state, &environment);
+    tmux.version().await?;
+    offline::take_in(&state, &store, clock.now()).await?;
+
+    let git_environment = config::plain_environment(&environment);
+    let git = Git::new(&config::git_remote(&environment), GIT_PATIENCE, git_environment);
+    let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
+    let mut agents = Vec::new();
+    for agent in &fleet.agents {
+        agents.push(Arc::new(AgentPost::new(setup(agent, &fleet, &state, &environment, &executable)?)));
+    }
+    let running = Running {
+        since: clock.now(),
+        supervisor,
+        delivery: Delivery::new(store.clone(), tmux.clone(), Arc::clone(&clock)),
+        mirror: Mirror::new(store.clone(), Arc::clone(&clock)),
+        agents,
+        events,
+        news: watch::Sender::new(0),
+        stop: watch::Sender::new(false),
+        supervise: Notify::new(),
+        schedule: Notify::new(),
+        slack: Arc::new(Notify::new()),
+        bridge: watch::Sender::new(None),
+        problems: Mutex::new(HashMap::new()),
+        fleet,
+        clock,
+        store,
+        tmux,
+        _lock: lock,
+    };
+    Ok(Booted { running: Arc::new(running), socket: state.socket(), state })
+}
+
+/// Keeps a second daemon out of this state directory for as long as the file is open.
+fn lock(state: &StateDir) -> anyhow::Result<File> {
+    let path = state.lock();
+    let mut options = fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(false), 0o600);
+    let told = || format!("can't write in the state directory {}; choose another with --state", state.root().display());
+    let file = options.open(&path).with_context(told)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => bail!(
+            "another fleetd runs on {}: stop it first (`systemctl stop fleetd`), or give this one another --state",
+            state.root().display()
+        ),
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+    }
+}
+
+async fn fleet_id(store: &Store) -> anyhow::Result<String> {
+    if let Some(id) = store.note(FLEET_ID).await? {
+        return Ok(id);
+    }
+    let id = Uuid::new_v4().simple().to_string();
+    store.set_note(FLEET_ID, &id).await?;
+    Ok(id)
+}
+
+fn tmux(fleet: &Fleet, state: &StateDir, environment: &Environment) -> Server {
+    Server::new(ServerOptions {
+        socket: fleet.tmux_socket.clone(),
+        directory: state.root().join("tmux"),
+        timeout: TMUX_PATIENCE,
+        environment: config::plain_environment(environment).into_iter().collect(),
+        tags: vec![TAG_AGENT.to_owned(), TAG_FLEET.to_owned()],
+    })
+}
+
+fn setup(
+    agent: &Agent,
+    fleet: &Fleet,
+    state: &StateDir,
+    environment: &Environment,
+    executable: &Path,
+) -> anyhow::Result<AgentSetup> {
+    let cwd = fleet.workspaces_dir.join(agent.slug.as_str());
+    let slug = &agent.slug;
+    fs::create_dir_all(&cwd).with_context(|| format!("can't create the workspace {} of {slug}", cwd.display()))?;
+    let cwd = cwd.canonicalize().with_context(|| format!("can't find the real path of {}", cwd.display()))?;
+    let own = state.agent(slug);
+    create_private_dir(&own).with_context(|| format!("can't create {}", own.display()))?;
+    let own = own.canonicalize().with_context(|| format!("can't find the real path of {}", own.display()))?;
+    Ok(AgentSetup {
+        runtime: runtime::for_agent(agent),
+        cwd,
+        state: own,
+        fleetd: executable.to_owned(),
+        environment: config::agent_environment(environment, agent),
+        root: rustix::process::geteuid().is_root(),
+        agent: agent.clone(),
+    })
+}

@@ -1,0 +1,211 @@
+//! The running fleet: every room's handle, the agents' setups, and the wakes between them. Wiring, no decisions.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::event::Event;
+use super::protocol::SlackStatus;
+use crate::config::Fleet;
+use crate::delivery::guard::Hold;
+use crate::delivery::{Delivery, Target};
+use crate::mirror::{Mirror, Progress};
+use crate::model::{Clock, Slug};
+use crate::runtime::{AgentSetup, Conversation, RecordKeeping, RecordSource};
+use crate::store::Store;
+use crate::supervisor::Supervisor;
+use crate::tmux::{PaneId, Server};
+
+/// Everything that runs.
+pub struct Running {
+    /// agents.yaml, checked.
+    pub fleet: Fleet,
+    /// Since when the daemon runs.
+    pub since: Timestamp,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The database.
+    pub store: Store,
+    /// tmux.
+    pub tmux: Server,
+    /// Keeps sessions up.
+    pub supervisor: Supervisor,
+    /// Types.
+    pub delivery: Delivery,
+    /// Reads.
+    pub mirror: Mirror,
+    /// The agents, in file order.
+    pub agents: Vec<Arc<AgentPost>>,
+    /// Where events go.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// Rises whenever a reader of the store may find something new.
+    pub news: watch::Sender<u64>,
+    /// Tells every task to end.
+    pub stop: watch::Sender<bool>,
+    /// Wakes the supervisor's pass.
+    pub supervise: Notify,
+    /// Wakes the schedule's pass.
+    pub schedule: Notify,
+    /// Wakes the Slack bridge's reading of the feed.
+    pub slack: Arc<Notify>,
+    /// How the Slack bridge is; none where there is none.
+    pub bridge: watch::Sender<Option<SlackStatus>>,
+    /// What is wrong with the fleet as a whole, by what it is about.
+    pub problems: Mutex<HashMap<&'static str, String>>,
+    /// Open, and so locked, for as long as the daemon lives.
+    pub _lock: File,
+}
+
+/// One agent in the running fleet.
+pub struct AgentPost {
+    /// Its setup.
+    pub setup: AgentSetup,
+    /// Wakes its mirror and delivery.
+    pub wake: Notify,
+    /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default, Clone)]
+struct Seen {
+    pane: Option<PaneId>,
+    hold: Option<Hold>,
+    files: Vec<PathBuf>,
+    turn_runs: bool,
+}
+
+impl AgentPost {
+    /// An agent that nobody has looked at yet.
+    pub fn new(setup: AgentSetup) -> Self {
+        Self { setup, wake: Notify::new(), seen: Mutex::default() }
+    }
+
+    /// Its name.
+    pub fn slug(&self) -> &Slug {
+        &self.setup.agent.slug
+    }
+
+    /// Its pane, where the last look showed one.
+    pub fn pane(&self) -> Option<PaneId> {
+        self.seen().pane
+    }
+
+    /// What held its next prompt back in the last pass.
+    pub fn hold(&self) -> Option<Hold> {
+        self.seen().hold
+    }
+
+    /// Its record files that exist.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.seen().files
+    }
+
+    /// Notes its pane; says whether that is another one than before.
+    pub fn set_pane(&self, pane: Option<PaneId>) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = seen.pane != pane;
+        seen.pane = pane;
+        changed
+    }
+
+    /// Notes what holds its next prompt back.
+    pub fn set_hold(&self, hold: Option<Hold>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).hold = hold;
+    }
+
+    /// Notes what its records showed; says whether there are other record files than before.
+    pub fn set_progress(&self, progress: &Progress) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = seen.files != progress.files;
+        seen.files.clone_from(&progress.files);
+        seen.turn_runs = progress.running;
+        changed
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Running {
+    /// The agent of that name.
+    pub fn agent(&self, slug: &Slug) -> Option<&Arc<AgentPost>> {
+        self.agents.iter().find(|post| post.slug() == slug)
+    }
+
+    /// How the Slack bridge is; none where there is none.
+    pub fn slack_status(&self) -> Option<SlackStatus> {
+        self.bridge.borrow().clone()
+    }
+
+    /// What is wrong with the fleet as a whole, for people.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Says that something happened. After the loop has ended, nobody needs to hear it.
+    pub fn tell(&self, event: Event) {
+        self.events.send(event).ok();
+    }
+
+    /// Notes, or with `None` takes back, what is wrong with the fleet as a whole.
+    pub fn set_problem(&self, about: &'static str, problem: Option<String>) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            Some(problem) => {
+                if problems.insert(about, problem.clone()).as_ref() != Some(&problem) {
+                    tracing::error!("{problem}");
+                }
+            }
+            None => {
+                problems.remove(about);
+            }
+        }
+    }
+
+    /// The conversation an agent is, as far as the store knows.
+    pub async fn conversation(&self, slug: &Slug) -> anyhow::Result<Conversation> {
+        let id = self.store.conversation(slug).await?.map(|row| row.id).unwrap_or_default();
+        Ok(Conversation::Resume { id })
+    }
+
+    /// Reads what is new in an agent's records.
+    pub async fn mirror(&self, post: &AgentPost, conversation: &Conversation) -> anyhow::Result<Progress> {
+        // An id that is not known yet would make every record look like this agent's.
+        let known =
+            |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
+        let mut sources = post.setup.runtime.records(&post.setup.context(conversation));
+        sources.retain(known);
+        self.mirror.pass(post.slug(), &post.setup.runtime, sources).await
+    }
+
+    /// For whom a delivery pass is.
+    pub fn target<'a>(&'a self, post: &'a AgentPost, conversation: &'a Conversation) -> Target<'a> {
+        let seen = post.seen();
+        let (keeps_record, turn_running) = match post.setup.runtime.keeps_record() {
+            RecordKeeping::Always => (true, None),
+            RecordKeeping::IfFileExists if seen.files.iter().any(|file| file.exists()) => (true, Some(seen.turn_runs)),
+            RecordKeeping::IfFileExists => (false, None),
+        };
+        Target {
+            context: post.setup.context(conversation),
+            runtime: &post.setup.runtime,
+            pane: seen.pane,
+            keeps_record,
+            turn_running,
+            rule: self.fleet.rule.as_deref(),
+        }
+    }
+
+    /// The agents whose records lie in `directory`.
+    pub fn agents_with_records_in(&self, directory: &Path) -> Vec<Slug> {
+        let here = |post: &&Arc<AgentPost>| {
+            post.setup.state == directory || post.files().iter().any(|file| file.parent() == Some(directory))
+        };
+        self.agents.iter().filter(here).map(|post| post.slug().clone()).collect()
+    }
+}

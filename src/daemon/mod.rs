@@ -1,0 +1,152 @@
+//! Boot, wiring, the event loop, shutdown.
+//!
+//! The loop only turns sources into events and events into wakes; every truth is read again by the pass that was woken, so
+//! the daemon can be killed at any moment. What keeps one agent from running must never keep the daemon, or another agent,
+//! from running; what makes everything pointless (no tmux, a damaged database, a broken agents.yaml) ends the start with
+//! one clear error.
+
+mod api;
+mod boot;
+mod event;
+mod fleet;
+mod nudge;
+mod offline;
+pub mod protocol;
+mod status;
+mod watch;
+mod worker;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+use crate::schedule::Stamps;
+use crate::tmux::Notice;
+
+pub use api::LONGEST_PROMPT;
+pub use boot::Options;
+use event::{Agents, Event, wakes};
+use fleet::Running;
+use watch::Watcher;
+
+/// How often every pass looks again, whatever happened or didn't.
+const TICK: Duration = Duration::from_secs(10);
+
+/// How long tasks may take to end once the daemon stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the daemon until a signal stops it. Sessions and agents go on without it.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let booted = boot::boot(options, sender).await?;
+    let running = booted.running;
+    let listener = api::listen(&booted.socket)?;
+    let told = Arc::new(OnceLock::new());
+    told.set(Arc::downgrade(&running)).ok();
+    let watcher = Arc::new(Watcher::new(told)?);
+
+    let mut tasks = JoinSet::new();
+    for post in &running.agents {
+        watcher.watch(post, &[]);
+        tasks.spawn(worker::agent(Arc::clone(&running), Arc::clone(post), Arc::clone(&watcher)));
+    }
+    tasks.spawn(worker::supervisor(Arc::clone(&running)));
+    tasks.spawn(nudge::run(Arc::clone(&running), Stamps::new(booted.state)));
+    tasks.spawn(serve(listener, Arc::clone(&running)));
+    let mut ticker = ticker(&running).await?;
+
+    // Outside systemd there is nobody to tell.
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    tracing::info!(agents = running.agents.len(), "fleetd is up");
+    let looped = event_loop(&running, &mut events).await;
+
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+    running.stop.send_replace(true);
+    ticker.shutdown().await.ok();
+    let ended = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::debug!("some tasks did not end in time; the next start makes good what they left");
+        tasks.abort_all();
+    }
+    running.store.close().await;
+    tracing::info!("fleetd has stopped; sessions and agents go on");
+    looped
+}
+
+async fn serve(listener: tokio::net::UnixListener, running: Arc<Running>) {
+    if let Err(error) = api::serve(listener, running).await {
+        tracing::error!("{error:#}");
+    }
+}
+
+/// tokio-cron-scheduler ticks in UTC intervals; what is due is never its judgement (it fixes offsets when a job is made).
+async fn ticker(running: &Arc<Running>) -> anyhow::Result<JobScheduler> {
+    let scheduler = JobScheduler::new().await.context("can't start the ticker")?;
+    let weak = Arc::downgrade(running);
+    let tick = Job::new_repeated(TICK, move |_, _| {
+        if let Some(running) = weak.upgrade() {
+            running.tell(Event::Tick);
+        }
+    });
+    scheduler.add(tick.context("can't make the tick")?).await.context("can't start the ticker")?;
+    scheduler.start().await.context("can't start the ticker")?;
+    Ok(scheduler)
+}
+
+async fn event_loop(running: &Running, events: &mut mpsc::UnboundedReceiver<Event>) -> anyhow::Result<()> {
+    let mut notices = running.tmux.events();
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't hear signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't hear signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't hear signals")?;
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event.unwrap_or(Event::Stop),
+            notice = notices.recv() => match notice {
+                Ok(Notice::SessionsChanged | Notice::Connected | Notice::Disconnected) => Event::Sessions,
+                Err(broadcast::error::RecvError::Lagged(_)) => Event::Sessions,
+                Err(broadcast::error::RecvError::Closed) => Event::Stop,
+                #[allow(unreachable_patterns, reason = "notices that carry nothing for us")]
+                Ok(_) => continue,
+            },
+            _ = interrupt.recv() => Event::Stop,
+            _ = terminate.recv() => Event::Stop,
+            _ = hangup.recv() => Event::Stop,
+        };
+        if event == Event::Stop {
+            return Ok(());
+        }
+        if event == Event::Tick {
+            // Fed from within the loop: a loop that hangs starves the watchdog.
+            sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+        }
+        wake(running, &event);
+    }
+}
+
+fn wake(running: &Running, event: &Event) {
+    let wakes = wakes(event);
+    if wakes.supervisor {
+        running.supervise.notify_one();
+    }
+    if wakes.schedule {
+        running.schedule.notify_one();
+    }
+    match wakes.agents {
+        Agents::None => {}
+        Agents::One(slug) => {
+            if let Some(post) = running.agent(&slug) {
+                post.wake.notify_one();
+            }
+        }
+        Agents::All => running.agents.iter().for_each(|post| post.wake.notify_one()),
+    }
+    if wakes.readers {
+        running.news.send_modify(|news| *news = news.wrapping_add(1));
+        running.slack.notify_one();
+    }
+}

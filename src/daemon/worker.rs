@@ -1,0 +1,146 @@
+//! The tasks behind the event loop: one for each agent (mirror, then delivery, never at once) and one for the supervisor.
+//! Each runs a pass when it is woken, and again by itself only while something is under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::event::Event;
+use super::fleet::{AgentPost, Running};
+use super::protocol::ReconciledStep;
+use super::watch::Watcher;
+use crate::model::StateName;
+use crate::supervisor::{Step, Survey};
+
+/// How soon a pass that failed is tried again.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// How soon a record is read again while a turn's last words are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// Mirrors and delivers for one agent until the daemon stops.
+pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Watcher>) {
+    let mut stop = running.stop.subscribe();
+    let mut again = Some(Duration::ZERO);
+    loop {
+        let pause = async {
+            match again {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = post.wake.notified() => {}
+            () = pause => {}
+        }
+        again = match agent_pass(&running, &post, &watcher).await {
+            Ok(again) => again,
+            Err(error) => {
+                tracing::warn!(agent = %post.slug(), "{error:#}");
+                Some(AFTER_FAILURE)
+            }
+        };
+    }
+}
+
+async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
+    let conversation = running.conversation(post.slug()).await?;
+    let progress = running.mirror(post, &conversation).await?;
+    if post.set_progress(&progress) {
+        watcher.watch(post, &progress.files);
+    }
+    let report = running.delivery.pass(&running.target(post, &conversation)).await?;
+    for (prompt, state) in &report.moved {
+        tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
+        if matches!(state, StateName::Uncertain | StateName::Failed) {
+            tracing::warn!(agent = %post.slug(), %prompt, state = state.as_str(), "a prompt was not delivered; `fleet trace {prompt}` tells more");
+        }
+    }
+    post.set_hold(report.hold);
+    if progress.facts || progress.evidence || !report.moved.is_empty() {
+        running.tell(Event::Progress(post.slug().clone()));
+    }
+    let reading = progress.again.then_some(LAST_WORDS);
+    Ok(reading.into_iter().chain(report.again).min())
+}
+
+/// Keeps sessions up until the daemon stops.
+pub async fn supervisor(running: Arc<Running>) {
+    let mut stop = running.stop.subscribe();
+    loop {
+        let problem = match survey(&running).await {
+            Ok(survey) => {
+                start(&running, survey, |_| {});
+                None
+            }
+            Err(error) => Some(format!("{error:#}")),
+        };
+        running.set_problem("tmux", problem);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = running.supervise.notified() => {}
+        }
+    }
+}
+
+/// Looks at tmux, plans, and notes who sits where.
+async fn survey(running: &Running) -> anyhow::Result<Survey> {
+    let slugs: Vec<_> = running.agents.iter().map(|post| post.slug().clone()).collect();
+    let survey = running.supervisor.survey(&slugs).await?;
+    let mut seats = survey.seats();
+    for post in &running.agents {
+        if post.set_pane(seats.remove(post.slug())) {
+            post.wake.notify_one();
+        }
+    }
+    Ok(survey)
+}
+
+/// Starts every step as a task of its own, so that one agent's slow clone delays nobody.
+fn start(
+    running: &Arc<Running>,
+    survey: Survey,
+    mut started: impl FnMut(tokio::task::JoinHandle<(Step, anyhow::Result<()>)>),
+) {
+    for step in survey.steps {
+        let running = Arc::clone(running);
+        started(tokio::spawn(async move {
+            let Some(post) = running.agent(step.agent()).map(Arc::clone) else { return (step, Ok(())) };
+            let before = running.supervisor.problem(post.slug());
+            let done = running.supervisor.apply(&step, &post.setup).await;
+            if let Err(error) = &done
+                && before != Some(format!("{error:#}"))
+            {
+                tracing::error!(agent = %post.slug(), "{error:#}");
+            }
+            if !matches!(step, Step::Keep { .. } | Step::Refuse { .. }) && done.is_ok() {
+                running.tell(Event::Launched(post.slug().clone()));
+            }
+            (step, done)
+        }));
+    }
+}
+
+/// A pass now, on somebody's word, waited for to its end.
+pub async fn reconcile(running: &Arc<Running>, dry_run: bool) -> anyhow::Result<Vec<ReconciledStep>> {
+    let survey = survey(running).await?;
+    if dry_run {
+        let line = |step: &Step| ReconciledStep { plan: step.to_string(), error: None, done: false };
+        return Ok(survey.steps.iter().map(line).collect());
+    }
+    let mut tasks = JoinSet::new();
+    start(running, survey, |task| {
+        tasks.spawn(task);
+    });
+    let mut steps = Vec::new();
+    while let Some(finished) = tasks.join_next().await {
+        let (step, done) = finished??;
+        let place = running.agents.iter().position(|post| post.slug() == step.agent());
+        let error = done.as_ref().err().map(|error| format!("{error:#}"));
+        steps.push((place, ReconciledStep { plan: step.to_string(), error, done: done.is_ok() }));
+    }
+    steps.sort_by_key(|(place, _)| *place);
+    Ok(steps.into_iter().map(|(_, step)| step).collect())
+}

@@ -1,0 +1,249 @@
+//! The pane guard: one function between every decision to type and the keystroke itself.
+//!
+//! A keystroke needs a [`Clear`], and only [`check`] hands one out. What it refuses it names, because a person waits for
+//! that prompt. It must never let a text meet a dialog, a shell, a mode, another program or a person's draft.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::PromptId;
+use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::tmux::Pane;
+
+/// Everything that was seen of an agent in one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Its pane.
+    pub pane: Pane,
+    /// Who sits in it.
+    pub occupant: Occupant,
+    /// What the CLI's own state file says, where it has one.
+    pub told: Option<Activity>,
+    /// What the screen shows.
+    pub screen: ScreenReading,
+    /// For how long the screen has not changed.
+    pub still: Duration,
+    /// The prompts whose header stands on the screen, in the input box or above it.
+    pub headers: Vec<PromptId>,
+}
+
+/// Who sits in a pane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Occupant {
+    /// The process that we started, by pid and start time, and it owns the terminal.
+    Agent,
+    /// The process that we started, but another program has the terminal.
+    Behind,
+    /// Another process than we started: somebody respawned the pane.
+    Stranger,
+}
+
+/// Permission to type one thing, right now. Not to be kept: the next keystroke needs a new one.
+#[derive(Debug)]
+#[must_use]
+pub struct Clear(());
+
+/// What holds a prompt back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// There is no session of ours for the agent.
+    NoSession,
+    /// The agent's process ended.
+    Dead,
+    /// Another process sits in the pane.
+    Stranger(String),
+    /// Another program has the terminal.
+    Behind(String),
+    /// tmux drops what is typed there.
+    InputOff,
+    /// Copy mode or another mode is on.
+    Mode,
+    /// It shows no place to type yet.
+    NotReady,
+    /// A turn runs.
+    Busy,
+    /// A dialog is open.
+    Dialog(String),
+    /// Something stands in the input box that is not ours.
+    Draft,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSession => formatter.write_str("its session is not up"),
+            Self::Dead => formatter.write_str("its process has ended"),
+            Self::Stranger(program) => write!(formatter, "{program} runs in its pane instead of the agent"),
+            Self::Behind(program) => write!(formatter, "{program} has its terminal"),
+            Self::InputOff => formatter.write_str("input to its pane is switched off"),
+            Self::Mode => formatter.write_str("its pane is in copy mode"),
+            Self::NotReady => formatter.write_str("it shows no input box yet"),
+            Self::Busy => formatter.write_str("it is busy"),
+            Self::Dialog(what) => write!(formatter, "it waits for a person: {what}"),
+            Self::Draft => formatter.write_str("somebody's text stands in its input box"),
+        }
+    }
+}
+
+/// How long a screen must have been still where neither the screen nor a state file tells whether the agent is busy.
+pub const SILENCE: Duration = Duration::from_millis(1500);
+
+/// Whether a prompt may be typed into an empty box now.
+pub fn check(sight: &Sight) -> Result<Clear, Hold> {
+    reachable(sight)?;
+    match &sight.screen.input {
+        InputBox::Absent => return Err(Hold::NotReady),
+        InputBox::Holds(_) => return Err(Hold::Draft),
+        InputBox::Empty => {}
+    }
+    // The state file speaks for the process; the screen's word for busy is unreliable (facts: "esc to interrupt").
+    match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
+        Some(Activity::Busy) => Err(Hold::Busy),
+        Some(Activity::Dialog { what }) => Err(Hold::Dialog(what.clone())),
+        Some(Activity::Idle) => Ok(Clear(())),
+        None if sight.still < SILENCE => Err(Hold::Busy),
+        None => Ok(Clear(())),
+    }
+}
+
+/// Whether Enter may be pressed on what was pasted: as [`check`], but the box holds it, as `pasted` shows.
+pub fn check_enter(sight: &Sight, pasted: &InputBox) -> Result<Clear, Hold> {
+    reachable(sight)?;
+    match &sight.told {
+        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
+        Some(Activity::Busy) => return Err(Hold::Busy),
+        _ => {}
+    }
+    match &sight.screen.input {
+        InputBox::Absent => Err(Hold::NotReady),
+        InputBox::Empty => Err(Hold::NotReady),
+        held if held == pasted => Ok(Clear(())),
+        InputBox::Holds(_) => Err(Hold::Draft),
+    }
+}
+
+/// What must hold for every keystroke, whatever the box holds.
+fn reachable(sight: &Sight) -> Result<(), Hold> {
+    let pane = &sight.pane;
+    if pane.death.is_some() {
+        return Err(Hold::Dead);
+    }
+    match sight.occupant {
+        Occupant::Agent => {}
+        Occupant::Behind => return Err(Hold::Behind(pane.command.clone())),
+        Occupant::Stranger => return Err(Hold::Stranger(pane.command.clone())),
+    }
+    if pane.input_off {
+        return Err(Hold::InputOff);
+    }
+    if pane.in_mode {
+        return Err(Hold::Mode);
+    }
+    match &sight.screen.activity {
+        Some(Activity::Dialog { what }) => Err(Hold::Dialog(what.clone())),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    pub fn sight() -> Sight {
+        Sight {
+            pane: Pane {
+                id: "%0".parse().unwrap(),
+                session: "a".into(),
+                tags: BTreeMap::new(),
+                pid: 1,
+                death: None,
+                in_mode: false,
+                input_off: false,
+                attached: 0,
+                typed_at: 0,
+                output_at: 0,
+                cursor_column: 0,
+                cursor_row: 0,
+                width: 200,
+                height: 50,
+                command: "claude".into(),
+                title: String::new(),
+            },
+            occupant: Occupant::Agent,
+            told: None,
+            screen: ScreenReading { activity: Some(Activity::Idle), input: InputBox::Empty },
+            still: Duration::ZERO,
+            headers: Vec::new(),
+        }
+    }
+
+    fn dialog() -> Activity {
+        Activity::Dialog { what: "run `make`?".into() }
+    }
+
+    #[test]
+    fn nothing_is_typed_into_anything_but_an_idle_agent_s_empty_box() {
+        type Change = fn(&mut Sight);
+        let rows: [(&str, Change, Option<Hold>); 16] = [
+            ("idle, empty box", |_| {}, None),
+            ("pane dead", |s| s.pane.death = Some(crate::tmux::Death::Killed(9)), Some(Hold::Dead)),
+            ("at a shell", |s| s.occupant = Occupant::Stranger, Some(Hold::Stranger("claude".into()))),
+            ("editor in front", |s| s.occupant = Occupant::Behind, Some(Hold::Behind("claude".into()))),
+            ("input off", |s| s.pane.input_off = true, Some(Hold::InputOff)),
+            ("copy mode", |s| s.pane.in_mode = true, Some(Hold::Mode)),
+            ("starting", |s| s.screen.input = InputBox::Absent, Some(Hold::NotReady)),
+            ("draft", |s| s.screen.input = InputBox::Holds("rm".into()), Some(Hold::Draft)),
+            ("busy on screen", |s| s.screen.activity = Some(Activity::Busy), Some(Hold::Busy)),
+            ("busy by state file", |s| s.told = Some(Activity::Busy), Some(Hold::Busy)),
+            (
+                "state file idle, screen busy",
+                |s| {
+                    s.told = Some(Activity::Idle);
+                    s.screen.activity = Some(Activity::Busy);
+                },
+                None,
+            ),
+            ("dialog on screen", |s| s.screen.activity = Some(dialog()), Some(Hold::Dialog("run `make`?".into()))),
+            ("dialog by state file", |s| s.told = Some(dialog()), Some(Hold::Dialog("run `make`?".into()))),
+            (
+                "dialog on screen, state file stale",
+                |s| {
+                    s.told = Some(Activity::Idle);
+                    s.screen.activity = Some(dialog());
+                },
+                Some(Hold::Dialog("run `make`?".into())),
+            ),
+            ("nobody tells, screen moves", |s| s.screen.activity = None, Some(Hold::Busy)),
+            (
+                "nobody tells, screen still",
+                |s| {
+                    s.screen.activity = None;
+                    s.still = SILENCE;
+                },
+                None,
+            ),
+        ];
+        for (name, change, hold) in rows {
+            let mut sight = sight();
+            change(&mut sight);
+            assert_eq!(check(&sight).err(), hold, "{name}");
+        }
+    }
+
+    #[test]
+    fn enter_is_pressed_only_on_what_we_pasted_and_never_on_a_dialog() {
+        let ours = InputBox::Holds("[fleet · cli".into());
+        let mut sight = sight();
+        sight.screen.input = ours.clone();
+        assert!(check_enter(&sight, &ours).is_ok());
+        sight.screen.input = InputBox::Holds("[fleet · cli and a person's words".into());
+        assert_eq!(check_enter(&sight, &ours).unwrap_err(), Hold::Draft);
+        sight.screen.input = InputBox::Empty;
+        assert_eq!(check_enter(&sight, &ours).unwrap_err(), Hold::NotReady);
+        sight.screen.input = ours.clone();
+        sight.screen.activity = Some(dialog());
+        assert!(matches!(check_enter(&sight, &ours), Err(Hold::Dialog(_))));
+    }
+}

@@ -1,0 +1,76 @@
+//! One look at an agent: its pane, its screen, its process and its state file, taken together and at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::guard::{Occupant, Sight};
+use crate::model::text;
+use crate::runtime::{LaunchContext, Runtime};
+use crate::tmux::{PaneId, ProcessMark, ProcessStatus, Screen, Server};
+
+/// When an agent's screen last changed, as far as it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Stillness {
+    screen: [u8; 32],
+    since: Timestamp,
+}
+
+/// Looks; none where the pane is gone.
+pub async fn look(
+    tmux: &Server,
+    runtime: &Arc<dyn Runtime>,
+    context: &LaunchContext<'_>,
+    pane: &PaneId,
+    stillness: &mut Option<Stillness>,
+    now: Timestamp,
+) -> anyhow::Result<Option<Sight>> {
+    let looked = tmux.look(pane).await.with_context(|| format!("can't look at the pane of {}", context.agent.slug))?;
+    let Some((pane, screen)) = looked else { return Ok(None) };
+    let state_file = runtime.state_file(context, pane.pid);
+    // A missing or half-written state file tells nothing; the screen does.
+    let told =
+        state_file.and_then(|path| std::fs::read_to_string(path).ok()).and_then(|text| runtime.read_state_file(&text));
+    Ok(Some(Sight {
+        occupant: occupant(context.state, pane.pid),
+        told,
+        still: still_for(stillness, &screen, now),
+        headers: screen.rows.iter().filter_map(|row| text::header_id(&row.text)).collect(),
+        screen: runtime.read_screen(&screen),
+        pane,
+    }))
+}
+
+/// Whether the process of the pane is the one that wrote the mark when we started it.
+fn occupant(state: &Path, pid: u32) -> Occupant {
+    match (ProcessMark::read(state), ProcessStatus::read(pid)) {
+        (Some(mark), Some(status)) if mark == status.mark(pid) => {
+            if status.foreground {
+                Occupant::Agent
+            } else {
+                Occupant::Behind
+            }
+        }
+        _ => Occupant::Stranger,
+    }
+}
+
+fn still_for(stillness: &mut Option<Stillness>, screen: &Screen, now: Timestamp) -> Duration {
+    let mut hasher = Sha256::new();
+    for row in &screen.rows {
+        hasher.update(&row.text);
+        hasher.update([b'\n']);
+    }
+    let hash: [u8; 32] = hasher.finalize().into();
+    match stillness {
+        Some(known) if known.screen == hash => Duration::try_from(now.duration_since(known.since)).unwrap_or_default(),
+        other => {
+            *other = Some(Stillness { screen: hash, since: now });
+            Duration::ZERO
+        }
+    }
+}

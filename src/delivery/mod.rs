@@ -1,0 +1,300 @@
+//! Brings one prompt at a time into an agent's pane, and says "confirmed" only when the agent's own record holds it.
+//!
+//! A pass looks, plans and applies; it keeps nothing that a restart would miss but how long a screen has been still and
+//! what it pasted a moment ago, and without those it only becomes more careful. This room must never type without a
+//! [`guard::Clear`] from a look taken just before, and never twice without proof that the first time was lost.
+
+pub mod guard;
+mod look;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
+use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
+use crate::store::{EvidenceRow, Store};
+use crate::tmux::{Key, PaneId, Server};
+
+use guard::{Clear, Hold, Sight};
+use look::{Stillness, look};
+use plan::{InBox, Known, Step, Wait, plan};
+
+/// How long a paste may take to show in the box before the prompt is left to a later pass.
+const PASTE_SHOWS: Duration = Duration::from_secs(3);
+
+/// For how long an idle agent must have stood still for a turn without a recorded end to be over.
+const LONG_IDLE: Duration = Duration::from_secs(15);
+
+/// The same for an agent without any record.
+const IDLE_WITHOUT_RECORD: Duration = Duration::from_secs(2);
+
+/// How soon a keystroke that was held back at the last moment is tried again.
+const HELD_BACK: Duration = Duration::from_millis(200);
+
+/// Delivers prompts. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery {
+    store: Store,
+    tmux: Server,
+    clock: Arc<dyn Clock>,
+    memory: Arc<Mutex<HashMap<Slug, Memory>>>,
+}
+
+/// For whom a pass is.
+pub struct Target<'a> {
+    /// Everything about the agent's launch.
+    pub context: LaunchContext<'a>,
+    /// The knowledge of its CLI.
+    pub runtime: &'a Arc<dyn Runtime>,
+    /// Its pane, where the last look at tmux showed one of ours.
+    pub pane: Option<PaneId>,
+    /// Whether its record can prove that a prompt arrived.
+    pub keeps_record: bool,
+    /// Whether a turn runs, where the agent's record is the best word for it; none where its CLI shows that itself.
+    pub turn_running: Option<bool>,
+    /// The rule typed below every prompt.
+    pub rule: Option<&'a str>,
+}
+
+/// What a pass did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// When to look again by itself; none where only news can change anything.
+    pub again: Option<Duration>,
+    /// The prompts that moved on, and into which state.
+    pub moved: Vec<(PromptId, StateName)>,
+    /// What holds the next prompt back.
+    pub hold: Option<Hold>,
+}
+
+#[derive(Default)]
+struct Memory {
+    stillness: Option<Stillness>,
+    /// What the box showed after our own paste into an empty box; none while it showed nothing yet.
+    pasted: Option<(PromptId, Option<InputBox>)>,
+}
+
+impl Delivery {
+    /// Delivery out of `store` into the panes of `tmux`.
+    pub fn new(store: Store, tmux: Server, clock: Arc<dyn Clock>) -> Self {
+        Self { store, tmux, clock, memory: Arc::default() }
+    }
+
+    /// Moves the prompts of one agent on as far as they can go now. The mirror must have read the agent's record before.
+    pub async fn pass(&self, target: &Target<'_>) -> anyhow::Result<Report> {
+        let slug = &target.context.agent.slug;
+        let mut report = Report::default();
+        let prompts = self.store.open_prompts(slug).await?;
+        for prompt in prompts.iter().filter(|prompt| prompt.state.name() == StateName::Uncertain) {
+            let known = Known { record: self.record(prompt).await?, ..self.known(target, prompt, None, false) };
+            self.apply(target, prompt, plan(&prompt.state, prompt.since, known, self.clock.now()), &mut report).await?;
+        }
+        let flying = [StateName::Typing, StateName::Submitted, StateName::Confirmed];
+        let next = prompts.iter().find(|prompt| flying.contains(&prompt.state.name()));
+        let Some(prompt) = next.or_else(|| prompts.iter().find(|prompt| prompt.state == PromptState::Queued)) else {
+            return Ok(report);
+        };
+        let ended = prompt.state.name() == StateName::Confirmed && self.store.turn_ended(&prompt.id).await?;
+        let sight = self.look(target).await?;
+        let mut known = self.known(target, prompt, sight.as_ref(), ended);
+        known.record = self.record(prompt).await?;
+        let step = plan(&prompt.state, prompt.since, known, self.clock.now());
+        let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. });
+        self.apply(target, prompt, step, &mut report).await?;
+        if !report.moved.is_empty() {
+            report.again = Some(Duration::ZERO);
+        } else if keys {
+            // The pane changed between the decision and the key.
+            report.again = Some(HELD_BACK);
+        }
+        Ok(report)
+    }
+
+    /// One fresh look at the agent; none where it has no pane.
+    pub async fn look(&self, target: &Target<'_>) -> anyhow::Result<Option<Sight>> {
+        let Some(pane) = &target.pane else { return Ok(None) };
+        let slug = &target.context.agent.slug;
+        let mut stillness = self.remember(slug, |memory| memory.stillness);
+        let mut sight =
+            look(&self.tmux, target.runtime, &target.context, pane, &mut stillness, self.clock.now()).await?;
+        self.remember(slug, |memory| memory.stillness = stillness);
+        if let (Some(sight), Some(true)) = (&mut sight, target.turn_running) {
+            sight.told.get_or_insert(Activity::Busy);
+        }
+        Ok(sight)
+    }
+
+    async fn record(&self, prompt: &Prompt) -> anyhow::Result<Option<(crate::model::Evidence, bool)>> {
+        let rows = self.store.evidence(&prompt.id).await?;
+        let exact = rows.iter().find(|row| row.exact).or(rows.first());
+        Ok(exact.map(|EvidenceRow { kind, exact }| (*kind, *exact)))
+    }
+
+    fn known(&self, target: &Target<'_>, prompt: &Prompt, sight: Option<&Sight>, turn_ended: bool) -> Known {
+        let hold = sight.map_or(Some(Hold::NoSession), |sight| guard::check(sight).err());
+        let patience = if target.keeps_record { LONG_IDLE } else { IDLE_WITHOUT_RECORD };
+        let confirmed_for = Duration::try_from(self.clock.now().duration_since(prompt.since)).unwrap_or_default();
+        Known {
+            in_box: sight.map_or(InBox::NoBox, |sight| self.in_box(target, prompt, sight)),
+            on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
+            keeps_record: target.keeps_record,
+            record: None,
+            turn_ended,
+            long_idle: hold.is_none()
+                && confirmed_for >= patience
+                && sight.is_some_and(|sight| sight.still >= patience),
+            hold,
+        }
+    }
+
+    /// Ours is what was seen after our own paste; after a restart, a box that holds the whole text letter for letter.
+    fn in_box(&self, target: &Target<'_>, prompt: &Prompt, sight: &Sight) -> InBox {
+        let held = match &sight.screen.input {
+            InputBox::Absent => return InBox::NoBox,
+            InputBox::Empty => return InBox::Nothing,
+            InputBox::Holds(held) => held,
+        };
+        let pasted = self.remember(&prompt.agent, |memory| memory.pasted.clone());
+        let ours = match pasted {
+            Some((id, Some(InputBox::Holds(pasted)))) if id == prompt.id => pasted == *held,
+            Some((id, None)) if id == prompt.id => true,
+            _ => letters(held) == letters(&text::compose(prompt, target.rule)),
+        };
+        if ours { InBox::Ours } else { InBox::Other }
+    }
+
+    async fn apply(&self, target: &Target<'_>, prompt: &Prompt, step: Step, report: &mut Report) -> anyhow::Result<()> {
+        match step {
+            Step::Wait(wait) => {
+                report.again =
+                    report.again.or(look_again(&wait, self.clock.now().duration_since(prompt.since).as_secs()));
+                if let Wait::Held(hold) = wait {
+                    if let (Hold::Mode, Some(pane)) = (&hold, &target.pane) {
+                        self.tmux
+                            .leave_mode(pane)
+                            .await
+                            .with_context(|| format!("can't leave the mode of {}", prompt.agent))?;
+                    }
+                    report.hold = Some(hold);
+                }
+                Ok(())
+            }
+            Step::Become { state, cause } => self.advance(prompt, &state, &cause, report).await,
+            Step::Type { attempt } => self.type_prompt(target, prompt, attempt, report).await,
+            Step::PressEnter { attempt } => {
+                let Some(sight) = self.look(target).await? else { return Ok(()) };
+                self.press_enter(target, prompt, attempt, &sight, report).await
+            }
+        }
+    }
+
+    async fn type_prompt(
+        &self,
+        target: &Target<'_>,
+        prompt: &Prompt,
+        attempt: u32,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let text = text::compose(prompt, target.rule);
+        let typing = PromptState::Typing { attempt };
+        if !self.store.advance_typed(prompt, &typing, "the agent is idle", self.clock.now(), Some(&text)).await? {
+            return Ok(());
+        }
+        let typing = Prompt { state: typing, ..prompt.clone() };
+        report.moved.push((prompt.id.clone(), StateName::Typing));
+        let Some(sight) = self.look(target).await? else { return Ok(()) };
+        let clear = match guard::check(&sight) {
+            Ok(clear) => clear,
+            // Nothing of the first attempt was typed yet, so the prompt is where it was.
+            Err(hold) if attempt == 1 => {
+                return self.advance(&typing, &PromptState::Queued, &hold.to_string(), report).await;
+            }
+            Err(_) => return Ok(()),
+        };
+        self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), None)));
+        self.paste(clear, &sight, &text).await?;
+        tokio::time::sleep(target.runtime.settle()).await;
+        let shown = async {
+            loop {
+                match self.look(target).await? {
+                    Some(sight) if matches!(sight.screen.input, InputBox::Holds(_)) => return anyhow::Ok(Some(sight)),
+                    Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(Duration::from_millis(20)).await,
+                    _ => return Ok(None),
+                }
+            }
+        };
+        match tokio::time::timeout(PASTE_SHOWS, shown).await {
+            Ok(Ok(Some(sight))) => {
+                let shown = Some(sight.screen.input.clone());
+                self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), shown)));
+                self.press_enter(target, &typing, attempt, &sight, report).await
+            }
+            Ok(Err(error)) => Err(error),
+            // A later pass finds the text in the box, or proof that it never came there.
+            Ok(Ok(None)) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn paste(&self, _clear: Clear, sight: &Sight, text: &str) -> anyhow::Result<()> {
+        self.tmux.paste(&sight.pane.id, text).await.with_context(|| format!("can't paste into {}", sight.pane.session))
+    }
+
+    async fn press_enter(
+        &self,
+        target: &Target<'_>,
+        prompt: &Prompt,
+        attempt: u32,
+        sight: &Sight,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let pasted =
+            if self.in_box(target, prompt, sight) == InBox::Ours { &sight.screen.input } else { &InputBox::Absent };
+        let Ok(_clear): Result<Clear, _> = guard::check_enter(sight, pasted) else { return Ok(()) };
+        self.tmux
+            .press(&sight.pane.id, Key::Enter)
+            .await
+            .with_context(|| format!("can't press Enter in {}", sight.pane.session))?;
+        self.advance(prompt, &PromptState::Submitted { attempt }, "Enter was pressed", report).await
+    }
+
+    async fn advance(
+        &self,
+        prompt: &Prompt,
+        state: &PromptState,
+        cause: &str,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        if self.store.advance(prompt, state, cause, self.clock.now()).await? {
+            report.moved.push((prompt.id.clone(), state.name()));
+        }
+        Ok(())
+    }
+
+    fn remember<T>(&self, agent: &Slug, use_it: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        use_it(memory.entry(agent.clone()).or_default())
+    }
+}
+
+/// A text without its white space: a box breaks lines where its width demands.
+fn letters(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is
+/// for what only a look can tell, and for a watch that missed something.
+fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
+    match wait {
+        Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
+        Wait::Evidence => Some(Duration::from_secs(1)),
+        Wait::Held(Hold::NoSession | Hold::Dead) => None,
+        Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
+        Wait::Held(_) => Some(Duration::from_secs(1)),
+        Wait::TurnEnd => Some(Duration::from_secs(5)),
+        Wait::Nothing => None,
+    }
+}

@@ -1,0 +1,380 @@
+//! What to do next about one prompt: a pure function over what is known, so that every state meets every sight in a table.
+//!
+//! The rule behind it: a prompt is typed again only on proof that it did not arrive. Whatever can't be told is uncertain,
+//! is shown to people, and is set right only by the agent's own record.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::guard::Hold;
+use crate::model::{Evidence, PromptState};
+
+/// How often a prompt is typed at most.
+pub const MOST_ATTEMPTS: u32 = 5;
+
+/// After how long without a trace Enter is pressed again on our own text.
+const ENTER_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// After how long without a trace the prompt is judged by what the screen shows. The agents' own records were never seen
+/// later than half a second after Enter.
+const JUDGE: SignedDuration = SignedDuration::from_secs(10);
+
+/// After how long an undecidable prompt is called uncertain.
+const GIVE_UP: SignedDuration = SignedDuration::from_secs(30);
+
+/// What the input box holds, from the point of view of one prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InBox {
+    /// Nothing.
+    Nothing,
+    /// Exactly what was typed for this prompt.
+    Ours,
+    /// Something else.
+    Other,
+    /// There is no box.
+    NoBox,
+}
+
+/// What is known about a prompt besides its state.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What holds a prompt back now; nothing where it may be typed. Typing itself asks the guard once more.
+    pub hold: Option<Hold>,
+    /// What the box holds.
+    pub in_box: InBox,
+    /// Whether the prompt's header stands on the screen.
+    pub on_screen: bool,
+    /// Whether the agent keeps a record of its own; without one the screen is the evidence.
+    pub keeps_record: bool,
+    /// What the agent's record says: the exact text, or a text with this prompt's header that differs.
+    pub record: Option<(Evidence, bool)>,
+    /// Whether the record says that the turn of this prompt ended.
+    pub turn_ended: bool,
+    /// Whether the agent has stood idle long enough for a turn without an end in the record to be over.
+    pub long_idle: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing yet.
+    Wait(Wait),
+    /// Type it, for the `attempt`-th time.
+    Type {
+        /// 1-based.
+        attempt: u32,
+    },
+    /// Press Enter on it; it stands in the box.
+    PressEnter {
+        /// 1-based, of the typing.
+        attempt: u32,
+    },
+    /// Move it on.
+    Become {
+        /// Where to.
+        state: PromptState,
+        /// Why, for people.
+        cause: String,
+    },
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// The pane can't take it now.
+    Held(Hold),
+    /// The agent's record has not shown it yet.
+    Evidence,
+    /// Its turn runs.
+    TurnEnd,
+    /// It is settled, or only the record can settle it.
+    Nothing,
+}
+
+/// Decides.
+pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp) -> Step {
+    let age = now.duration_since(since);
+    match (state, known.record) {
+        (PromptState::Confirmed { by }, _) if known.turn_ended || known.long_idle => {
+            let cause = if known.turn_ended {
+                "the turn ended"
+            } else {
+                "the agent is idle; its record shows no end of the turn"
+            };
+            become_state(PromptState::Done { by: *by }, cause)
+        }
+        (PromptState::Confirmed { .. }, _) => Step::Wait(Wait::TurnEnd),
+        (PromptState::Done { .. } | PromptState::Failed { .. }, _) => Step::Wait(Wait::Nothing),
+        (_, Some((by, true))) => become_state(PromptState::Confirmed { by }, &format!("seen in the agent's {by}")),
+        (PromptState::Uncertain { .. }, _) => Step::Wait(Wait::Nothing),
+        (_, Some((by, false))) => {
+            uncertain(&format!("the agent's {by} holds a text with its header that differs from what was typed"))
+        }
+        (PromptState::Queued, None) => match known.hold {
+            None => Step::Type { attempt: 1 },
+            Some(hold) => Step::Wait(Wait::Held(hold)),
+        },
+        (PromptState::Typing { attempt }, None) => typing(*attempt, age, known),
+        (PromptState::Submitted { attempt }, None) => submitted(*attempt, age, known),
+    }
+}
+
+/// Keystrokes were begun and their end was not stored: fleetd died, or the pane changed under it.
+fn typing(attempt: u32, age: SignedDuration, known: Known) -> Step {
+    match known.in_box {
+        InBox::Ours => Step::PressEnter { attempt },
+        InBox::Nothing if age >= JUDGE => absent(attempt, age, known),
+        InBox::Other | InBox::NoBox if age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+        InBox::Nothing | InBox::Other | InBox::NoBox => Step::Wait(Wait::Evidence),
+    }
+}
+
+fn submitted(attempt: u32, age: SignedDuration, known: Known) -> Step {
+    if !known.keeps_record && known.on_screen && known.in_box != InBox::Ours {
+        return become_state(PromptState::Confirmed { by: Evidence::Screen }, "its header stands on the screen");
+    }
+    match known.in_box {
+        InBox::Ours if age >= ENTER_AGAIN => Step::PressEnter { attempt },
+        InBox::Nothing if age >= JUDGE => absent(attempt, age, known),
+        InBox::Other | InBox::NoBox if age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+        _ => Step::Wait(Wait::Evidence),
+    }
+}
+
+/// The box is empty and no record holds the prompt. Typed again only if the screen knows nothing of it either and the agent
+/// is idle.
+fn absent(attempt: u32, age: SignedDuration, known: Known) -> Step {
+    match known.hold {
+        _ if known.on_screen && age >= GIVE_UP => {
+            uncertain("its header stands on the agent's screen, but the agent's record does not show it")
+        }
+        _ if known.on_screen => Step::Wait(Wait::Evidence),
+        None if attempt >= MOST_ATTEMPTS => {
+            let reason =
+                format!("typed {attempt} times, and each time neither the agent's record nor its screen showed it");
+            become_state(PromptState::Failed { reason: reason.clone() }, &reason)
+        }
+        None => Step::Type { attempt: attempt + 1 },
+        // A busy agent may have queued it; its record will tell when the turn is over.
+        Some(Hold::Busy) => Step::Wait(Wait::Evidence),
+        Some(hold) if age >= GIVE_UP => uncertain(&lost_sight(Some(&hold))),
+        Some(_) => Step::Wait(Wait::Evidence),
+    }
+}
+
+fn lost_sight(hold: Option<&Hold>) -> String {
+    match hold {
+        None => "it was typed, and no record of the agent shows it".to_owned(),
+        Some(hold) => format!("it was typed, no record of the agent shows it, and now {hold}"),
+    }
+}
+
+fn uncertain(seen: &str) -> Step {
+    become_state(PromptState::Uncertain { seen: seen.to_owned() }, seen)
+}
+
+fn become_state(state: PromptState, cause: &str) -> Step {
+    Step::Become { state, cause: cause.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Known {
+        Known {
+            hold: None,
+            in_box: InBox::Nothing,
+            on_screen: false,
+            keeps_record: true,
+            record: None,
+            turn_ended: false,
+            long_idle: false,
+        }
+    }
+
+    fn decide(state: &PromptState, age: i64, known: Known) -> Step {
+        plan(state, Timestamp::UNIX_EPOCH, known, Timestamp::from_second(age).unwrap())
+    }
+
+    fn every_state() -> Vec<PromptState> {
+        let by = Evidence::Hook;
+        vec![
+            PromptState::Queued,
+            PromptState::Typing { attempt: 1 },
+            PromptState::Submitted { attempt: 1 },
+            PromptState::Confirmed { by },
+            PromptState::Done { by },
+            PromptState::Failed { reason: String::new() },
+            PromptState::Uncertain { seen: String::new() },
+        ]
+    }
+
+    fn every_hold() -> Vec<Option<Hold>> {
+        vec![
+            None,
+            Some(Hold::NoSession),
+            Some(Hold::Dead),
+            Some(Hold::Stranger("bash".into())),
+            Some(Hold::Behind("vim".into())),
+            Some(Hold::InputOff),
+            Some(Hold::Mode),
+            Some(Hold::NotReady),
+            Some(Hold::Busy),
+            Some(Hold::Dialog("run?".into())),
+            Some(Hold::Draft),
+        ]
+    }
+
+    /// Every combination of what can be known, by every state and several ages.
+    fn every_case() -> Vec<(PromptState, i64, Known)> {
+        let mut cases = Vec::new();
+        for state in every_state() {
+            for hold in every_hold() {
+                for in_box in [InBox::Nothing, InBox::Ours, InBox::Other, InBox::NoBox] {
+                    for record in [None, Some((Evidence::Hook, true)), Some((Evidence::Transcript, false))] {
+                        for bits in 0..16 {
+                            for age in [0, 3, 11, 31, 100_000] {
+                                let (on_screen, keeps_record) = (bits & 1 != 0, bits & 2 != 0);
+                                let (turn_ended, long_idle) = (bits & 4 != 0, bits & 8 != 0);
+                                let hold = hold.clone();
+                                let known =
+                                    Known { hold, in_box, on_screen, keeps_record, record, turn_ended, long_idle };
+                                cases.push((state.clone(), age, known));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    #[test]
+    fn nothing_is_ever_typed_while_anything_holds_it_back_or_the_record_knows_it() {
+        for (state, age, known) in every_case() {
+            if let Step::Type { attempt } = decide(&state, age, known.clone()) {
+                assert_eq!((&known.hold, known.record), (&None, None), "{state:?} {age} {known:?}");
+                assert!(attempt == 1 || !known.on_screen && known.in_box == InBox::Nothing, "{state:?} {known:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_is_settled_or_uncertain_is_never_typed_nor_entered_again() {
+        for (state, age, known) in every_case() {
+            let step = decide(&state, age, known);
+            if !matches!(state, PromptState::Queued | PromptState::Typing { .. } | PromptState::Submitted { .. }) {
+                assert!(!matches!(step, Step::Type { .. } | Step::PressEnter { .. }), "{state:?} {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn confirmed_is_said_only_where_the_record_or_for_want_of_one_the_screen_shows_it() {
+        for (state, age, known) in every_case() {
+            if let Step::Become { state: PromptState::Confirmed { by }, .. } = decide(&state, age, known.clone()) {
+                match by {
+                    Evidence::Screen => assert!(!known.keeps_record && known.on_screen, "{state:?} {known:?}"),
+                    by => assert_eq!(known.record, Some((by, true)), "{state:?} {known:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn enter_is_pressed_only_on_our_own_text() {
+        for (state, age, known) in every_case() {
+            if let Step::PressEnter { .. } = decide(&state, age, known.clone()) {
+                assert_eq!(known.in_box, InBox::Ours, "{state:?} {known:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_open_prompt_settles_or_is_told_within_its_time_unless_the_agent_is_busy_or_held() {
+        for (state, _, known) in every_case() {
+            if !matches!(state, PromptState::Typing { .. } | PromptState::Submitted { .. })
+                || known.hold == Some(Hold::Busy)
+            {
+                continue;
+            }
+            let step = decide(&state, 100_000, known.clone());
+            assert!(!matches!(step, Step::Wait(_)), "{state:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn each_situation_leads_to_its_step() {
+        let wait = |wait| Step::Wait(wait);
+        let submitted = PromptState::Submitted { attempt: 1 };
+        let typing = PromptState::Typing { attempt: 1 };
+        let confirmed = PromptState::Confirmed { by: Evidence::Hook };
+        let record = Some((Evidence::Hook, true));
+        let rows = [
+            ("idle", PromptState::Queued, 0, known(), Step::Type { attempt: 1 }),
+            ("busy", PromptState::Queued, 0, Known { hold: Some(Hold::Busy), ..known() }, wait(Wait::Held(Hold::Busy))),
+            ("just submitted", submitted.clone(), 0, known(), wait(Wait::Evidence)),
+            (
+                "Enter was lost",
+                submitted.clone(),
+                3,
+                Known { in_box: InBox::Ours, ..known() },
+                Step::PressEnter { attempt: 1 },
+            ),
+            ("paste was lost", submitted.clone(), 11, known(), Step::Type { attempt: 2 }),
+            (
+                "lost five times",
+                PromptState::Submitted { attempt: 5 },
+                11,
+                known(),
+                Step::Become {
+                    state: PromptState::Failed {
+                        reason: "typed 5 times, and each time neither the agent's record nor its screen showed it"
+                            .into(),
+                    },
+                    cause: "typed 5 times, and each time neither the agent's record nor its screen showed it".into(),
+                },
+            ),
+            ("on screen only", submitted.clone(), 11, Known { on_screen: true, ..known() }, wait(Wait::Evidence)),
+            (
+                "died before Enter",
+                typing.clone(),
+                0,
+                Known { in_box: InBox::Ours, ..known() },
+                Step::PressEnter { attempt: 1 },
+            ),
+            ("died before the paste", typing.clone(), 11, known(), Step::Type { attempt: 2 }),
+            (
+                "died after Enter",
+                typing,
+                0,
+                Known { record, ..known() },
+                Step::Become {
+                    state: PromptState::Confirmed { by: Evidence::Hook },
+                    cause: "seen in the agent's hook".into(),
+                },
+            ),
+            ("turn runs", confirmed.clone(), 0, known(), wait(Wait::TurnEnd)),
+            (
+                "turn ended",
+                confirmed,
+                0,
+                Known { turn_ended: true, ..known() },
+                Step::Become { state: PromptState::Done { by: Evidence::Hook }, cause: "the turn ended".into() },
+            ),
+            (
+                "record came late",
+                PromptState::Uncertain { seen: String::new() },
+                900,
+                Known { record, ..known() },
+                Step::Become {
+                    state: PromptState::Confirmed { by: Evidence::Hook },
+                    cause: "seen in the agent's hook".into(),
+                },
+            ),
+        ];
+        for (name, state, age, known, expected) in rows {
+            assert_eq!(decide(&state, age, known), expected, "{name}");
+        }
+    }
+}
