@@ -391,3 +391,30 @@ fn the_example_is_valid_and_shows_every_key() {
         assert!(text.contains(&format!("{key}:")), "the example lacks `{key}`");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_slip_of_the_hand_crashes_the_check_or_passes_in_silence(
+        slips in proptest::collection::vec((0.0..1.0_f64, 0..6_usize, "[ -~é🦀\t\n\u{1b}\u{0}]{0,3}"), 1..5),
+    ) {
+        let mut text = std::fs::read_to_string(in_tree("agents.yaml.example")).unwrap();
+        for (place, length, put) in slips {
+            let chars: Vec<(usize, char)> = text.char_indices().collect();
+            let start = (place * chars.len() as f64) as usize;
+            let at = |n: usize| chars.get(n).map_or(text.len(), |(at, _)| *at);
+            let (from, to) = (at(start), at(start + length));
+            text.replace_range(from..to, &put);
+        }
+        match judged(&text) {
+            Ok(fleet) => assert!(!fleet.agents.is_empty()),
+            Err(mistakes) => {
+                assert!(!mistakes.is_empty());
+                for mistake in mistakes {
+                    assert!(mistake.to_string().lines().all(|line| !line.contains(|c: char| c.is_control())), "{mistake:?}");
+                }
+            }
+        }
+    }
+}
