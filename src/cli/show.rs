@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 
 use crate::daemon::protocol::PromptView;
-use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState, StateName};
+use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState};
 
 /// A prompt's present state.
 pub fn state(view: &PromptView) -> Option<&PromptState> {
@@ -85,9 +85,4 @@ pub fn exact(at: Timestamp) -> String {
 /// Whether colours and progress make sense.
 pub fn on_terminal() -> bool {
     stdout().is_terminal()
-}
-
-/// The states that need a person's eye.
-pub fn needs_eye(state: StateName) -> bool {
-    matches!(state, StateName::Failed | StateName::Uncertain)
 }

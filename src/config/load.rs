@@ -93,3 +93,35 @@ fn system_zone() -> TimeZone {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_named_is_never_passed_over_for_another() {
+        let root = tempfile::tempdir().unwrap();
+        let (cwd, home) = (root.path().join("cwd"), root.path().join("home"));
+        std::fs::create_dir_all(home.join(".config/fleet")).unwrap();
+        std::fs::create_dir(&cwd).unwrap();
+        let environment = Environment::from_pairs([("HOME", &home)]);
+        let none = find(None, &environment, &cwd).unwrap_err();
+        assert_eq!(none.looked_at.len(), 3);
+        assert!(none.to_string().contains("/etc/fleet/agents.yaml"), "{none}");
+        std::fs::write(home.join(".config/fleet/agents.yaml"), "- slug: a\n").unwrap();
+        assert_eq!(find(None, &environment, &cwd), Ok(home.join(".config/fleet/agents.yaml")));
+        std::fs::write(cwd.join("agents.yaml"), "- slug: a\n").unwrap();
+        assert_eq!(find(None, &environment, &cwd), Ok(cwd.join("agents.yaml")));
+        let named = Environment::from_pairs([("FLEET_CONFIG", "/nowhere.yaml")]);
+        assert_eq!(find(None, &named, &cwd), Ok(PathBuf::from("/nowhere.yaml")));
+        assert_eq!(find(Some(Path::new("x.yaml")), &named, &cwd), Ok(cwd.join("x.yaml")));
+        let missing = load(Path::new("/nowhere.yaml"), &named).unwrap_err();
+        assert!(missing.to_string().starts_with("can't read /nowhere.yaml"), "{missing}");
+        std::fs::write(cwd.join("agents.yaml"), "- slg: a\n- slug: A\n").unwrap();
+        let wrong = load(&cwd.join("agents.yaml"), &environment).unwrap_err().to_string();
+        assert!(
+            wrong.ends_with("agents.yaml: no fleet until it is right") && wrong.contains("2 mistakes in"),
+            "{wrong}"
+        );
+    }
+}

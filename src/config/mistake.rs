@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::tree::Span;
-use crate::model::text::printable;
 
 /// The widest piece of a source line that is shown, in characters.
 const WIDEST: usize = 100;
@@ -48,6 +47,8 @@ impl Mistake {
         let end = floor_boundary(text, span.end).clamp(start, line_start + source.len());
         let length = text[start..end].trim_end().chars().count();
         let snippet = Snippet::of(&hide_values(text, line_start, source), column - 1, length);
+        // Both quote the file.
+        let (what, instead) = (what.chars().map(shown).collect(), instead.chars().map(shown).collect());
         Self { file: file.to_owned(), line, column, snippet, what, instead }
     }
 }
@@ -64,7 +65,7 @@ impl Snippet {
 
 /// A character that takes one column and can't drive a terminal.
 fn shown(c: char) -> char {
-    if c == '\t' || printable(c.encode_utf8(&mut [0; 4])).is_empty() { ' ' } else { c }
+    if c.is_control() { ' ' } else { c }
 }
 
 /// The nearest place not after `at` that is no inside of a character.

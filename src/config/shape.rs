@@ -157,3 +157,116 @@ struct CronEntry {
     /// Minute, hour, day of the month, month, day of the week; minute and hour one number each.
     cron: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::{check, check_agent};
+
+    fn in_tree(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    }
+
+    /// A JSON Schema's judgement, as far as ours needs it.
+    fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+        if let Some(name) = schema["$ref"].as_str() {
+            return fits(root, root.pointer(&name[1..]).unwrap(), value);
+        }
+        if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+            let refusals: Vec<String> = choices.iter().filter_map(|choice| fits(root, choice, value).err()).collect();
+            return if refusals.len() < choices.len() { Ok(()) } else { Err(refusals.join("; ")) };
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let allowed = match &schema["type"] {
+            Value::String(one) => vec![one.as_str()],
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+            _ => vec![kind],
+        };
+        let words = schema["enum"].as_array().cloned().or(schema.get("const").map(|word| vec![word.clone()]));
+        if !allowed.contains(&kind) || words.is_some_and(|words| !words.contains(value)) {
+            return Err(format!("{value} is no {allowed:?}"));
+        }
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| fits(root, &schema["items"], item)),
+            Value::Object(entries) => {
+                for key in schema["required"].as_array().into_iter().flatten() {
+                    entries.get(key.as_str().unwrap()).ok_or(format!("lacks {key}"))?;
+                }
+                entries.iter().try_for_each(|(key, value)| {
+                    match (schema["properties"].get(key), &schema["additionalProperties"]) {
+                        (Some(schema), _) => fits(root, schema, value),
+                        (None, Value::Bool(false)) => Err(format!("unknown {key}")),
+                        (None, Value::Null) => Ok(()),
+                        (None, schema) => fits(root, schema, value),
+                    }
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn an_editor_with_the_schema_agrees_with_fleet_check() {
+        let schema: Value = serde_json::from_str(&schema()).unwrap();
+        let keys = |name: &str| -> Vec<String> {
+            let object = &schema["$defs"][name];
+            assert_eq!(object["additionalProperties"], Value::Bool(false), "{name}");
+            let mut keys: Vec<String> = object["properties"].as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        for (name, table) in [
+            ("File", check::TOP_KEYS),
+            ("Tmux", check::TMUX.keys),
+            ("AgentEntry", check_agent::AGENT_KEYS),
+            ("CronEntry", check_agent::SCHEDULE.keys),
+        ] {
+            let mut table: Vec<&str> = table.to_vec();
+            table.sort_unstable();
+            assert_eq!(keys(name), table, "{name}");
+        }
+        for file in [
+            "agents.yaml.example",
+            "tests/fixtures/config/mapping.yaml",
+            "tests/fixtures/config/bare-list.yaml",
+            "tests/fixtures/config/terraform.yaml",
+            "tests/fixtures/config/terraform-list.yaml",
+        ] {
+            let text = std::fs::read_to_string(in_tree(file)).unwrap();
+            let value: Value = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(fits(&schema, &schema, &value), Ok(()), "{file}");
+        }
+        for bad in [
+            r#"{"agnets": []}"#,
+            r#"[{"slug": 7}]"#,
+            r#"[{"slug": "a", "runtime": "claud"}]"#,
+            r#"[{"slug": "a", "repos": "b"}]"#,
+            r#"[{"slug": "a", "slackChanel": "b"}]"#,
+            "{}",
+            "[{}]",
+        ] {
+            assert!(fits(&schema, &schema, &serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_schema_is_the_current_one() {
+        let path = in_tree("tests/fixtures/agents.schema.json");
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            std::fs::write(&path, schema()).unwrap();
+        }
+        let shipped = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(shipped == schema(), "{} is old: run this test with UPDATE_FIXTURES=1", path.display());
+    }
+}

@@ -147,3 +147,108 @@ fn is_ours(name: &OsStr) -> bool {
     // A name that is no text can't be one of ours: all of ours are ASCII.
     name.to_str().is_some_and(|name| OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet_of(text: &str) -> crate::config::Fleet {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("agents.yaml");
+        std::fs::write(&path, text).unwrap();
+        crate::config::load(&path, &Environment::default()).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_found_where_it_was_put_and_never_shown() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.into_os_string()
+        };
+        let (file, empty, lines) =
+            (write("file", "from-file\n"), write("empty", "\n"), write("lines", "s3cret\ns3cret\n"));
+        write("GITHUB_TOKEN", "from-systemd\n");
+        let credentials = root.path().as_os_str().to_owned();
+        let ask = |pairs: &[(&str, &OsString)]| {
+            let environment =
+                Environment::from_pairs(pairs.iter().map(|(name, value)| (OsString::from(*name), (*value).clone())));
+            let found =
+                secret(&environment, "GITHUB_TOKEN").map(|found| found.map(|secret| secret.expose_secret().to_owned()));
+            found.map_err(|error| format!("{error:#}"))
+        };
+        let direct = OsString::from("direct");
+        assert_eq!(ask(&[]), Ok(None));
+        assert_eq!(ask(&[("GITHUB_TOKEN", &direct), ("GITHUB_TOKEN_FILE", &file)]), Ok(Some("direct".into())));
+        assert_eq!(
+            ask(&[("GITHUB_TOKEN_FILE", &file), ("CREDENTIALS_DIRECTORY", &credentials)]),
+            Ok(Some("from-file".into()))
+        );
+        assert_eq!(ask(&[("CREDENTIALS_DIRECTORY", &credentials)]), Ok(Some("from-systemd".into())));
+        for bad in [&empty, &lines, &OsString::from("/nowhere")] {
+            let told = ask(&[("GITHUB_TOKEN_FILE", bad)]).unwrap_err();
+            assert!(
+                told.contains("$GITHUB_TOKEN_FILE") && told.contains(bad.to_str().unwrap()) && !told.contains("s3cret"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn slack_is_reached_with_and_without_a_trailing_slash() {
+        for (set, meant) in [
+            ("http://127.0.0.1:9/api/", "http://127.0.0.1:9/api"),
+            ("http://127.0.0.1:9/api", "http://127.0.0.1:9/api"),
+            ("", "https://slack.com/api"),
+        ] {
+            let hosts = Hosts::from_environment(&Environment::from_pairs([("SLACK_API_URL", set)])).unwrap();
+            assert_eq!((hosts.slack_api.as_str(), hosts.github_api.as_str()), (meant, "https://api.github.com"));
+        }
+        for bad in ["slack.com", "ftp://slack.com", "https://u:s3cret@h/?q", "https://u:s3cret@h:x/"] {
+            let told = format!(
+                "{:#}",
+                Hosts::from_environment(&Environment::from_pairs([("SLACK_API_URL", bad)])).unwrap_err()
+            );
+            assert!(told.contains("$SLACK_API_URL") && !told.contains("s3cret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_agent_never_inherits_the_daemon_s_tokens_or_its_place_in_another_session() {
+        let fleet = fleet_of("- slug: a\n  env: {PATH: /agent, GITHUB_TOKEN: narrow}\n");
+        let daemon = Environment::from_pairs([
+            ("PATH", "/usr/bin"),
+            ("HOME", "/home/ann"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CLAUDE_CODE_USE_BEDROCK", "1"),
+            ("GITHUB_TOKEN", "wide"),
+            ("GITHUB_TOKEN_FILE", "/f"),
+            ("SLACK_BOT_TOKEN", "x"),
+            ("SLACK_APP_TOKEN_FILE", "x"),
+            ("FLEET_STATE", "x"),
+            ("CREDENTIALS_DIRECTORY", "x"),
+            ("STATE_DIRECTORY", "x"),
+            ("NOTIFY_SOCKET", "x"),
+            ("WATCHDOG_USEC", "x"),
+            ("LISTEN_FDS", "x"),
+            ("INVOCATION_ID", "x"),
+            ("JOURNAL_STREAM", "x"),
+            ("TMUX", "x"),
+            ("TMUX_PANE", "x"),
+            ("CLAUDECODE", "1"),
+            ("CLAUDE_CODE_SESSION_ID", "x"),
+        ]);
+        let seen = agent_environment(&daemon, &fleet.agents[0]);
+        let seen: Vec<(&str, &str)> =
+            seen.iter().map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap())).collect();
+        let expected = [
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CLAUDE_CODE_USE_BEDROCK", "1"),
+            ("GITHUB_TOKEN", "narrow"),
+            ("HOME", "/home/ann"),
+            ("PATH", "/agent"),
+        ];
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,12 +1,10 @@
 //! The room as its users meet it: text in, a fleet or every mistake out.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
-use serde_json::Value;
 
 use super::check::{Context, check};
 use super::*;
@@ -394,215 +392,29 @@ fn the_example_is_valid_and_shows_every_key() {
     }
 }
 
-/// A JSON Schema's judgement, as far as ours needs it.
-fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
-    if let Some(name) = schema["$ref"].as_str() {
-        return fits(root, root.pointer(&name[1..]).unwrap(), value);
-    }
-    if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
-        let refusals: Vec<String> = choices.iter().filter_map(|choice| fits(root, choice, value).err()).collect();
-        return if refusals.len() < choices.len() { Ok(()) } else { Err(refusals.join("; ")) };
-    }
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let allowed = match &schema["type"] {
-        Value::String(one) => vec![one.as_str()],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => vec![kind],
-    };
-    let words = schema["enum"].as_array().cloned().or(schema.get("const").map(|word| vec![word.clone()]));
-    if !allowed.contains(&kind) || words.is_some_and(|words| !words.contains(value)) {
-        return Err(format!("{value} is no {allowed:?}"));
-    }
-    match value {
-        Value::Array(items) => items.iter().try_for_each(|item| fits(root, &schema["items"], item)),
-        Value::Object(entries) => {
-            for key in schema["required"].as_array().into_iter().flatten() {
-                entries.get(key.as_str().unwrap()).ok_or(format!("lacks {key}"))?;
-            }
-            entries.iter().try_for_each(|(key, value)| {
-                match (schema["properties"].get(key), &schema["additionalProperties"]) {
-                    (Some(schema), _) => fits(root, schema, value),
-                    (None, Value::Bool(false)) => Err(format!("unknown {key}")),
-                    (None, Value::Null) => Ok(()),
-                    (None, schema) => fits(root, schema, value),
-                }
-            })
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_slip_of_the_hand_crashes_the_check_or_passes_in_silence(
+        slips in proptest::collection::vec((0.0..1.0_f64, 0..6_usize, "[ -~é🦀\t\n\u{1b}\u{0}]{0,3}"), 1..5),
+    ) {
+        let mut text = std::fs::read_to_string(in_tree("agents.yaml.example")).unwrap();
+        for (place, length, put) in slips {
+            let chars: Vec<(usize, char)> = text.char_indices().collect();
+            let start = (place * chars.len() as f64) as usize;
+            let at = |n: usize| chars.get(n).map_or(text.len(), |(at, _)| *at);
+            let (from, to) = (at(start), at(start + length));
+            text.replace_range(from..to, &put);
         }
-        _ => Ok(()),
+        match judged(&text) {
+            Ok(fleet) => assert!(!fleet.agents.is_empty()),
+            Err(mistakes) => {
+                assert!(!mistakes.is_empty());
+                for mistake in mistakes {
+                    assert!(mistake.to_string().lines().all(|line| !line.contains(|c: char| c.is_control())), "{mistake:?}");
+                }
+            }
+        }
     }
-}
-
-#[test]
-fn an_editor_with_the_schema_agrees_with_fleet_check() {
-    let schema: Value = serde_json::from_str(&schema()).unwrap();
-    let keys = |name: &str| -> Vec<String> {
-        let object = &schema["$defs"][name];
-        assert_eq!(object["additionalProperties"], Value::Bool(false), "{name}");
-        let mut keys: Vec<String> = object["properties"].as_object().unwrap().keys().cloned().collect();
-        keys.sort();
-        keys
-    };
-    for (name, table) in [
-        ("File", check::TOP_KEYS),
-        ("Tmux", check::TMUX.keys),
-        ("AgentEntry", check_agent::AGENT_KEYS),
-        ("CronEntry", check_agent::SCHEDULE.keys),
-    ] {
-        let mut table: Vec<&str> = table.to_vec();
-        table.sort_unstable();
-        assert_eq!(keys(name), table, "{name}");
-    }
-    for file in [
-        "agents.yaml.example",
-        "tests/fixtures/config/mapping.yaml",
-        "tests/fixtures/config/bare-list.yaml",
-        "tests/fixtures/config/terraform.yaml",
-        "tests/fixtures/config/terraform-list.yaml",
-    ] {
-        let text = std::fs::read_to_string(in_tree(file)).unwrap();
-        let value: Value = serde_saphyr::from_str(&text).unwrap();
-        assert_eq!(fits(&schema, &schema, &value), Ok(()), "{file}");
-    }
-    for bad in [
-        r#"{"agnets": []}"#,
-        r#"[{"slug": 7}]"#,
-        r#"[{"slug": "a", "runtime": "claud"}]"#,
-        r#"[{"slug": "a", "repos": "b"}]"#,
-        r#"[{"slug": "a", "slackChanel": "b"}]"#,
-        "{}",
-        "[{}]",
-    ] {
-        assert!(fits(&schema, &schema, &serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
-    }
-}
-
-#[test]
-fn the_shipped_schema_is_the_current_one() {
-    let path = in_tree("tests/fixtures/agents.schema.json");
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        std::fs::write(&path, schema()).unwrap();
-    }
-    let shipped = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(shipped == schema(), "{} is old: run this test with UPDATE_FIXTURES=1", path.display());
-}
-
-#[test]
-fn a_file_that_was_named_is_never_passed_over_for_another() {
-    let box_ = tempfile::tempdir().unwrap();
-    let (cwd, home) = (box_.path().join("cwd"), box_.path().join("home"));
-    std::fs::create_dir_all(home.join(".config/fleet")).unwrap();
-    std::fs::create_dir(&cwd).unwrap();
-    let environment = Environment::from_pairs([("HOME", &home)]);
-    let none = find(None, &environment, &cwd).unwrap_err();
-    assert_eq!(none.looked_at.len(), 3);
-    assert!(none.to_string().contains("/etc/fleet/agents.yaml"), "{none}");
-    std::fs::write(home.join(".config/fleet/agents.yaml"), "- slug: a\n").unwrap();
-    assert_eq!(find(None, &environment, &cwd), Ok(home.join(".config/fleet/agents.yaml")));
-    std::fs::write(cwd.join("agents.yaml"), "- slug: a\n").unwrap();
-    assert_eq!(find(None, &environment, &cwd), Ok(cwd.join("agents.yaml")));
-    let named = Environment::from_pairs([("FLEET_CONFIG", "/nowhere.yaml")]);
-    assert_eq!(find(None, &named, &cwd), Ok(PathBuf::from("/nowhere.yaml")));
-    assert_eq!(find(Some(Path::new("x.yaml")), &named, &cwd), Ok(cwd.join("x.yaml")));
-    let missing = load(Path::new("/nowhere.yaml"), &named).unwrap_err();
-    assert!(missing.to_string().starts_with("can't read /nowhere.yaml"), "{missing}");
-    std::fs::write(cwd.join("agents.yaml"), "- slg: a\n- slug: A\n").unwrap();
-    let wrong = load(&cwd.join("agents.yaml"), &environment).unwrap_err().to_string();
-    assert!(wrong.ends_with("agents.yaml: no fleet until it is right") && wrong.contains("2 mistakes in"), "{wrong}");
-}
-
-#[test]
-fn a_token_is_found_where_it_was_put_and_never_shown() {
-    let box_ = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = box_.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.into_os_string()
-    };
-    let (file, empty, lines) = (write("file", "from-file\n"), write("empty", "\n"), write("lines", "s3cret\ns3cret\n"));
-    write("GITHUB_TOKEN", "from-systemd\n");
-    let credentials = box_.path().as_os_str().to_owned();
-    let ask = |pairs: &[(&str, &OsString)]| {
-        let environment =
-            Environment::from_pairs(pairs.iter().map(|(name, value)| (OsString::from(*name), (*value).clone())));
-        let found =
-            secret(&environment, "GITHUB_TOKEN").map(|found| found.map(|secret| secret.expose_secret().to_owned()));
-        found.map_err(|error| format!("{error:#}"))
-    };
-    let direct = OsString::from("direct");
-    assert_eq!(ask(&[]), Ok(None));
-    assert_eq!(ask(&[("GITHUB_TOKEN", &direct), ("GITHUB_TOKEN_FILE", &file)]), Ok(Some("direct".into())));
-    assert_eq!(
-        ask(&[("GITHUB_TOKEN_FILE", &file), ("CREDENTIALS_DIRECTORY", &credentials)]),
-        Ok(Some("from-file".into()))
-    );
-    assert_eq!(ask(&[("CREDENTIALS_DIRECTORY", &credentials)]), Ok(Some("from-systemd".into())));
-    for bad in [&empty, &lines, &OsString::from("/nowhere")] {
-        let told = ask(&[("GITHUB_TOKEN_FILE", bad)]).unwrap_err();
-        assert!(
-            told.contains("$GITHUB_TOKEN_FILE") && told.contains(bad.to_str().unwrap()) && !told.contains("s3cret"),
-            "{told}"
-        );
-    }
-}
-
-#[test]
-fn slack_is_reached_with_and_without_a_trailing_slash() {
-    for (set, meant) in [
-        ("http://127.0.0.1:9/api/", "http://127.0.0.1:9/api"),
-        ("http://127.0.0.1:9/api", "http://127.0.0.1:9/api"),
-        ("", "https://slack.com/api"),
-    ] {
-        let hosts = Hosts::from_environment(&Environment::from_pairs([("SLACK_API_URL", set)])).unwrap();
-        assert_eq!((hosts.slack_api.as_str(), hosts.github_api.as_str()), (meant, "https://api.github.com"));
-    }
-    for bad in ["slack.com", "ftp://slack.com", "https://u:s3cret@h/?q", "https://u:s3cret@h:x/"] {
-        let told =
-            format!("{:#}", Hosts::from_environment(&Environment::from_pairs([("SLACK_API_URL", bad)])).unwrap_err());
-        assert!(told.contains("$SLACK_API_URL") && !told.contains("s3cret"), "{told}");
-    }
-}
-
-#[test]
-fn an_agent_never_inherits_the_daemon_s_tokens_or_its_place_in_another_session() {
-    let fleet = judged("- slug: a\n  env: {PATH: /agent, GITHUB_TOKEN: narrow}\n").unwrap();
-    let daemon = Environment::from_pairs([
-        ("PATH", "/usr/bin"),
-        ("HOME", "/home/ann"),
-        ("ANTHROPIC_API_KEY", "k"),
-        ("CLAUDE_CODE_USE_BEDROCK", "1"),
-        ("GITHUB_TOKEN", "wide"),
-        ("GITHUB_TOKEN_FILE", "/f"),
-        ("SLACK_BOT_TOKEN", "x"),
-        ("SLACK_APP_TOKEN_FILE", "x"),
-        ("FLEET_STATE", "x"),
-        ("CREDENTIALS_DIRECTORY", "x"),
-        ("STATE_DIRECTORY", "x"),
-        ("NOTIFY_SOCKET", "x"),
-        ("WATCHDOG_USEC", "x"),
-        ("LISTEN_FDS", "x"),
-        ("INVOCATION_ID", "x"),
-        ("JOURNAL_STREAM", "x"),
-        ("TMUX", "x"),
-        ("TMUX_PANE", "x"),
-        ("CLAUDECODE", "1"),
-        ("CLAUDE_CODE_SESSION_ID", "x"),
-    ]);
-    let seen = agent_environment(&daemon, &fleet.agents[0]);
-    let seen: Vec<(&str, &str)> =
-        seen.iter().map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap())).collect();
-    let expected = [
-        ("ANTHROPIC_API_KEY", "k"),
-        ("CLAUDE_CODE_USE_BEDROCK", "1"),
-        ("GITHUB_TOKEN", "narrow"),
-        ("HOME", "/home/ann"),
-        ("PATH", "/agent"),
-    ];
-    assert_eq!(seen, expected);
 }

@@ -147,10 +147,9 @@ fn unknown_agent(running: &Running, slug: &Slug) -> String {
 }
 
 async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask): Query<Ask>) -> Answer<PromptView> {
-    let settled = |state: StateName| match (ask.until, state) {
-        (None, _) | (_, StateName::Failed | StateName::Uncertain | StateName::Done) => true,
-        (Some(Until::Confirmed), StateName::Confirmed) => true,
-        _ => false,
+    let settled = |state: StateName| {
+        let ends = matches!(state, StateName::Failed | StateName::Uncertain | StateName::Done);
+        ends || ask.until.is_none() || (ask.until, state) == (Some(Until::Confirmed), StateName::Confirmed)
     };
     let until = deadline(ask.seconds);
     let mut news = running.news.subscribe();

@@ -89,11 +89,6 @@ impl AgentPost {
         &self.setup.agent.slug
     }
 
-    /// Its pane, where the last look showed one.
-    pub fn pane(&self) -> Option<PaneId> {
-        self.seen().pane
-    }
-
     /// What held its next prompt back in the last pass.
     pub fn hold(&self) -> Option<Hold> {
         self.seen().hold
