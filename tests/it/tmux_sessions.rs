@@ -116,7 +116,7 @@ async fn a_launch_never_passes_through_a_shell_or_a_tmux_format() {
 
     // A lone word is what tmux itself would give to a shell.
     server.replace(&pane.id, tmux.path(), &["touch trap; #".into()]).await.unwrap();
-    dead(&server, &pane).await;
+    wait_for_exit(server.pane(&pane.id).await.unwrap().unwrap().pid).await.unwrap();
     assert!(!trap.exists());
 }
 
