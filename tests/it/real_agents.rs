@@ -46,6 +46,10 @@ impl Drop for Tmux {
     fn drop(&mut self) {
         // The server may be gone already; there is nothing else to clean up then.
         let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let directory = std::env::var_os("TMUX_TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let socket = directory.join(format!("tmux-{}", rustix::process::geteuid())).join(&self.socket);
+        // tmux itself leaves the file of its socket behind, or has taken it away.
+        let _ = std::fs::remove_file(socket);
     }
 }
 
@@ -235,13 +239,28 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.started {
-            let screen =
-                Command::new("tmux").args(["-u", "-L", &self.tmux.socket, "capture-pane", "-p", "-t", "ann:"]).output();
-            let screen = screen.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-            println!("the screen at the end:\n{screen}\nviolations: {:?}", self.model.violations());
+        if !self.started {
+            return;
+        }
+        if std::thread::panicking() {
+            println!("the screen at the end:\n{}", self.tmux.call("capture-pane -p -t ann:"));
+            println!("violations: {:?}", self.model.violations());
+        }
+        // An agent that outlived its home would write into it again.
+        if self.tmux.call("display-message -p -t ann: #{pane_dead}").trim() == "0" {
+            end(self.pid());
         }
     }
+}
+
+/// Ends a process and waits until it is gone.
+fn end(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let mut gone = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut gone, Some(&patience)).unwrap(), 1, "{pid:?} does not end");
 }
 
 fn below(root: &Path, depth: usize, suffix: &str) -> Vec<PathBuf> {
@@ -275,8 +294,7 @@ async fn comes_back_with_its_memory(cli: Cli) {
         .filter(|(_, record)| matches!(record, Record::Said { text } if text.contains("**0123456789ab**")));
     assert_eq!(said.count(), 1);
 
-    let pid = rustix::process::Pid::from_raw(rig.pid().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    end(rig.pid());
     until("the pane is dead", async || {
         (rig.tmux.call("display-message -p -t ann: #{pane_dead}").trim() == "1").then_some(())
     })
