@@ -6,6 +6,7 @@ mod git_repositories;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;
+mod real_agents;
 mod support;
 mod tmux_failures;
 mod tmux_paste;
