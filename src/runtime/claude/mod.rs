@@ -105,9 +105,14 @@ impl Runtime for Claude {
     }
 
     /// Behind a `\` at its end Enter would be a new line. A blank behind it prevents that, and Claude cuts it off
-    /// itself, but for a paste so long that the box folds it: there the blank stays.
+    /// itself, but for a paste so long that the box folds it: there the blank stays. A tab it makes four blanks (measured);
+    /// done beforehand, its record holds exactly what was typed.
     fn typed<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if text.ends_with('\\') { Cow::Owned(format!("{text} ")) } else { Cow::Borrowed(text) }
+        let end = if text.ends_with('\\') { " " } else { "" };
+        if end.is_empty() && !text.contains('\t') {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(text.replace('\t', "    ") + end)
     }
 
     fn settle(&self) -> Duration {
