@@ -8,6 +8,7 @@ mod practice_agent;
 mod practice_hook;
 mod practice_launch;
 mod real_agents;
+mod real_fleet;
 mod support;
 mod tmux_failures;
 mod tmux_paste;

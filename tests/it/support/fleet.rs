@@ -112,7 +112,7 @@ impl Fleet {
         std::fs::create_dir_all(self.path("home")).unwrap();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.command(&[]);
-        command.env("RUST_LOG", "debug").stdout(log.try_clone().unwrap()).stderr(log);
+        command.env("RUST_LOG", "fleetd=debug").stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
     }
 
