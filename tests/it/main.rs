@@ -10,6 +10,7 @@ mod practice_launch;
 mod real_agents;
 mod real_fleet;
 mod support;
+mod tidy;
 mod tmux_failures;
 mod tmux_paste;
 mod tmux_sessions;

@@ -215,6 +215,7 @@ impl Drop for Fleet {
                 eprintln!("---- pane of {slug}\n{}", self.screen(slug));
             }
         }
+        if std::thread::panicking() {}
         self.tmux(&["kill-server"]);
         remove_socket(&self.socket);
     }
