@@ -17,5 +17,6 @@
 pub mod config;
 pub mod model;
 pub mod runtime;
+pub mod slack;
 pub mod store;
 pub mod tmux;

@@ -2,4 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod slack_bridge;
+mod slack_in;
+mod slack_manifest;
+mod slack_out;
+mod slack_socket;
 mod support;
