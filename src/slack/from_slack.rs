@@ -184,7 +184,10 @@ pub(super) fn decide(
         body,
         place: Some(Place { channel: channel.clone(), thread: root.to_owned() }),
     };
-    Decision::Prompt { prompt, thread: thread_of_people(channel, root, Some(agent)), ack: ack(channel, &post.ts) }
+    // A thread that is known keeps its lane: what is said in one thread must stay in one order.
+    let known = thread.filter(|thread| thread.agent.as_ref() == Some(agent)).cloned();
+    let thread = known.unwrap_or_else(|| thread_of_people(channel, root, Some(agent)));
+    Decision::Prompt { prompt, thread, ack: ack(channel, &post.ts) }
 }
 
 /// The thread that a person's message opened.
@@ -417,5 +420,16 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(read_frame(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_reply_below_our_own_root_keeps_that_thread_s_lane_so_that_answers_stay_in_order() {
+        let event =
+            r#"{"event":{"type":"message","channel":"C1","user":"U1","text":"a","ts":"2.0","thread_ts":"1.0"}}"#;
+        let mut root = thread_of_people("C1", "1.0", Some(&"pr".parse().unwrap()));
+        root.lane = "0123456789ab".into();
+        let decision = decide(&serde_json::from_str(event).unwrap(), &directory(), Some(&root), &BTreeMap::new());
+        let Decision::Prompt { thread, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(thread, root);
     }
 }

@@ -280,3 +280,99 @@ async fn call(bridge: &Bridge, row: &OutboxRow) -> Result<String, CallError> {
         OutboxAction::React { ts, emoji } => web.add_reaction(channel, ts, emoji).await.map(|()| ts.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn row(action: OutboxAction, state: OutboxState, thread: Option<&str>) -> OutboxRow {
+        OutboxRow {
+            seq: 1,
+            id: "id".into(),
+            lane: "lane".into(),
+            channel: "C1".into(),
+            thread: thread.map(str::to_owned),
+            action,
+            state,
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn open() -> OutboxAction {
+        OutboxAction::Open { text: "t".into() }
+    }
+
+    fn reply() -> OutboxAction {
+        OutboxAction::Reply { text: "t".into() }
+    }
+
+    fn edit() -> OutboxAction {
+        OutboxAction::EditRoot { text: "t".into() }
+    }
+
+    fn react() -> OutboxAction {
+        OutboxAction::React { ts: "1.0".into(), emoji: "eyes".into() }
+    }
+
+    #[test]
+    fn what_may_have_been_posted_is_looked_for_and_only_what_can_be_repeated_is_repeated() {
+        use OutboxState::{Ambiguous, Queued, Sending};
+        let rows = [
+            (open(), Queued, None, Job::Call),
+            (open(), Sending, None, Job::Look),
+            (open(), Ambiguous, None, Job::Look),
+            (reply(), Queued, Some("1.0"), Job::Call),
+            (reply(), Sending, Some("1.0"), Job::Look),
+            (reply(), Ambiguous, Some("1.0"), Job::Look),
+            (reply(), Queued, None, Job::Orphan),
+            (edit(), Sending, Some("1.0"), Job::Call),
+            (edit(), Queued, None, Job::Orphan),
+            (react(), Sending, None, Job::Call),
+        ];
+        for (action, state, thread, expected) in rows {
+            let row = row(action, state, thread);
+            assert_eq!(job(&row), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn each_answer_has_the_one_right_consequence() {
+        use OutboxState::{Ambiguous, Queued};
+        let method = "chat.postMessage";
+        let lost = || CallError::Lost { method, what: "w".into() };
+        let away = || CallError::Unreachable { method, what: "w".into() };
+        let wait = Duration::from_secs(9);
+        let limited = || CallError::RateLimited { method, wait };
+        let token = || CallError::Token { method, code: "token_revoked".into() };
+        let rows = [
+            (reply(), Answer::Called(Err(lost())), Ambiguous, Then::Soon),
+            (open(), Answer::Called(Err(lost())), Ambiguous, Then::Soon),
+            (edit(), Answer::Called(Err(lost())), Queued, Then::Again),
+            (react(), Answer::Called(Err(lost())), Queued, Then::Again),
+            (reply(), Answer::Called(Err(away())), Queued, Then::Again),
+            (reply(), Answer::Called(Err(limited())), Queued, Then::Pause(wait)),
+            (reply(), Answer::Called(Err(token())), Queued, Then::Stop),
+            (reply(), Answer::Called(Ok("2.0".into())), OutboxState::Sent { ts: "2.0".into() }, Then::GoOn),
+            (reply(), Answer::Looked(Ok(Some("2.0".into()))), OutboxState::Sent { ts: "2.0".into() }, Then::GoOn),
+            (reply(), Answer::Looked(Ok(None)), Queued, Then::GoOn),
+            (reply(), Answer::Looked(Err(lost())), Ambiguous, Then::Again),
+            (reply(), Answer::Looked(Err(away())), Ambiguous, Then::Again),
+            (reply(), Answer::Looked(Err(limited())), Ambiguous, Then::Pause(wait)),
+            (reply(), Answer::Looked(Err(token())), Ambiguous, Then::Stop),
+        ];
+        for (action, answer, state, then) in rows {
+            let told = format!("{action:?} {answer:?}");
+            assert_eq!(
+                settle(&row(action, OutboxState::Sending, Some("1.0")), answer),
+                Settled { state, then },
+                "{told}"
+            );
+        }
+        let refused = Answer::Called(Err(CallError::Refused { method, code: "not_in_channel".into() }));
+        let settled = settle(&row(reply(), OutboxState::Sending, Some("1.0")), refused);
+        let OutboxState::Failed { reason } = settled.state else { panic!("{settled:?}") };
+        assert!(reason.contains("not_in_channel") && reason.contains("/invite"), "{reason}");
+    }
+}

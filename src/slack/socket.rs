@@ -61,7 +61,7 @@ impl Socket {
 
     async fn read(&mut self, mut stream: Stream) -> Ended {
         let timing = self.bridge.timing;
-        self.heard = Instant::now();
+        (self.heard, self.since) = (Instant::now(), Instant::now());
         let mut pings = interval(timing.ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -81,6 +81,9 @@ impl Socket {
                 _ = pings.tick() => {
                     if self.heard.elapsed() > timing.silence {
                         return Ended::Broken(format!("nothing came on the socket for {} s", timing.silence.as_secs()));
+                    }
+                    if self.phase == Phase::Dialling && self.since.elapsed() > timing.call {
+                        return Ended::Broken("the socket never said hello".to_owned());
                     }
                     if self.phase == Phase::Leaving && self.since.elapsed() > timing.drain {
                         return Ended::Closed;

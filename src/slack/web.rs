@@ -4,6 +4,7 @@
 //! needed, so that a field that is new to the crate can't turn a message that was posted into one that was not. A token
 //! or a socket's ticket must never reach a log: the crate's errors hold whole answers, so they are never printed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -197,14 +198,7 @@ impl Web {
         api_url: Option<&str>,
         limit: Duration,
     ) -> anyhow::Result<Self> {
-        let provider = rustls::crypto::ring::default_provider();
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)
-            .context("can't read the system's certificates; install ca-certificates")?
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let connector = SlackClientHyperConnector::from(https);
+        let connector = SlackClientHyperConnector::from(https(api_url)?);
         let connector = match api_url {
             Some(url) => connector.with_slack_api_url(url.trim_end_matches('/')),
             None => connector,
@@ -357,6 +351,22 @@ impl Web {
             Err(_) => Err(CallError::Lost { method, what: format!("none came in {} s", self.limit.as_secs()) }),
         }
     }
+}
+
+/// The connector, with the system's certificates; a plain address needs none, so it works where there are none.
+fn https(api_url: Option<&str>) -> anyhow::Result<HttpsConnector<HttpConnector>> {
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if api_url.is_some_and(|url| url.starts_with("http://")) {
+        let config =
+            rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let config = config.context("the tls library has no usable protocol version")?;
+        builder.with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    } else {
+        let roots = builder.with_provider_and_native_roots(provider);
+        roots.context("can't read the system's certificates; install ca-certificates")?
+    };
+    Ok(builder.https_or_http().enable_http1().build())
 }
 
 /// How long to wait where Slack says "wait" but not how long.

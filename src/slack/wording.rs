@@ -55,7 +55,7 @@ pub(super) fn undelivered(uncertain: bool, why: &str) -> String {
 
 /// A turn that a person's message opened failed.
 pub(super) fn turn_failed(reason: &str) -> String {
-    format!(":warning: The turn failed: {}", escape(&first_line(reason, 1000)))
+    format!(":warning: The turn failed: {}", escape(&first_line(reason, 600)))
 }
 
 /// A turn that a person's message opened was cut short.

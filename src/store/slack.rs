@@ -274,10 +274,11 @@ pub async fn close_envelope(write: &mut Write, seq: i64, now: Timestamp) -> anyh
     Ok(())
 }
 
-/// Stores a thread; one that is known stays as it is.
+/// Stores a thread; one that is known keeps its agent and its place.
 pub async fn insert_thread(write: &mut Write, thread: &Thread) -> anyhow::Result<()> {
     sqlx::query(
-        "INSERT INTO slack_thread (lane, agent, channel, ts) VALUES ($1, $2, $3, $4) ON CONFLICT (lane) DO NOTHING",
+        "INSERT INTO slack_thread (lane, agent, channel, ts) VALUES ($1, $2, $3, $4) ON CONFLICT (lane) \
+         DO UPDATE SET agent = COALESCE(slack_thread.agent, excluded.agent)",
     )
     .bind(&thread.lane)
     .bind(thread.agent.as_ref().map(Slug::as_str))

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
-mod slack_bridge;
 mod slack_in;
 mod slack_manifest;
 mod slack_out;

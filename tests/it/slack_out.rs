@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetd::model::{Clock, Fact, Outcome, PromptId};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::slack_bridge::{House, PR, Running, ended, said, slug, started};
+use crate::support::bridge::{House, PR, Running, ended, said, slug, started};
 use crate::support::slack::Script;
 use crate::support::wait::until;
 

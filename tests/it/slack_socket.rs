@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::slack_bridge::{House, PR};
+use crate::support::bridge::{House, PR};
 use crate::support::slack::{APP_TOKEN, Script};
 use crate::support::wait::until;
 
@@ -36,11 +36,31 @@ async fn a_wrong_or_swapped_token_is_told_with_what_to_do_and_nothing_leaks() {
 async fn a_token_that_is_revoked_is_told_and_its_return_ends_the_problem() {
     let house = House::new().await;
     let mut bridge = house.started().await;
-    house.slack.revoke_tokens();
+    house.slack.revoke_tokens(true);
     house.slack.drop_sockets();
-    let status = bridge.wait_status("the problem is told", |status| status.problem.is_some()).await;
-    assert!(status.problem.unwrap().contains("token_revoked"));
-    bridge.wait_status("it is not connected", |status| !status.connected).await;
+    let revoked = |problem: &Option<String>| problem.as_ref().is_some_and(|text| text.contains("token_revoked"));
+    let told = bridge.wait_status("the problem is told", |status| revoked(&status.problem)).await;
+    assert!(!told.connected);
+    house.slack.revoke_tokens(false);
+    bridge.wait_status("all is well again", |status| status.connected && status.problem.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_wrong_bot_token_is_told_while_what_people_say_is_kept() {
+    let mut house = House::new().await;
+    let good = std::mem::replace(&mut house.options.bot_token, "xoxb-very-secret-and-wrong".to_owned().into());
+    let mut bridge = house.start();
+    let told = bridge.wait_status("the problem is told", |status| status.connected && status.problem.is_some()).await;
+    let problem = told.problem.unwrap();
+    assert!(problem.contains("SLACK_BOT_TOKEN") && !problem.contains("secret"), "{problem}");
+    house.slack.human_says(PR, None, "UANN", "kept");
+    house.slack.wait_acked().await;
+    bridge.kill().await;
+    house.options.bot_token = good;
+    let mut bridge = house.started().await;
+    bridge.prompted().await;
+    assert_eq!(house.open("pr").await[0].body, "kept");
+    house.assert_clean();
 }
 
 #[tokio::test]
