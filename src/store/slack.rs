@@ -336,3 +336,53 @@ fn outbox_row(row: &SqliteRow) -> anyhow::Result<OutboxRow> {
         since: timestamp(row.try_get("since")?)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_answer_was_lost_is_looked_for_from_the_time_of_its_call_however_often_that_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let new = NewOutboxRow {
+            dedup_key: "k".into(),
+            lane: "l".into(),
+            channel: "C1".into(),
+            action: OutboxAction::Open { text: "t".into() },
+        };
+        let mut write = store.write().await.unwrap();
+        for id in ["first", "again"] {
+            insert_outbox(&mut write, id, &new, at(1)).await.unwrap();
+        }
+        write.commit().await.unwrap();
+        for (state, now) in [(OutboxState::Sending, 2), (OutboxState::Ambiguous, 30), (OutboxState::Ambiguous, 3600)] {
+            let row = store.outbox_heads().await.unwrap().remove(0);
+            store.move_outbox(&row, &state, at(now)).await.unwrap();
+        }
+        let heads = store.outbox_heads().await.unwrap();
+        assert_eq!(heads.len(), 1, "the same key twice is the same row");
+        assert_eq!((heads[0].id.as_str(), &heads[0].state, heads[0].since), ("first", &OutboxState::Ambiguous, at(2)));
+    }
+
+    #[tokio::test]
+    async fn what_was_settled_long_ago_is_forgotten_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(store.store_envelope("old", "{}", at(1)).await.unwrap());
+        assert!(store.store_envelope("open", "{}", at(1)).await.unwrap());
+        assert!(store.store_envelope("new", "{}", at(9)).await.unwrap());
+        let mut write = store.write().await.unwrap();
+        for envelope in store.open_envelopes(9).await.unwrap().iter().filter(|envelope| envelope.seq != 2) {
+            close_envelope(&mut write, envelope.seq, at(9)).await.unwrap();
+        }
+        write.commit().await.unwrap();
+        store.prune_slack(at(5)).await.unwrap();
+        assert!(store.store_envelope("old", "{}", at(9)).await.unwrap());
+        for known in ["open", "new"] {
+            assert!(!store.store_envelope(known, "{}", at(9)).await.unwrap(), "{known}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod slack_churn;
 mod slack_in;
 mod slack_manifest;
 mod slack_out;

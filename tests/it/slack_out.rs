@@ -169,7 +169,9 @@ async fn a_prompt_that_was_not_delivered_is_told_where_its_answer_would_have_sto
 #[tokio::test]
 async fn a_channel_that_is_missing_is_that_agent_s_problem_alone() {
     let mut house = House::new().await;
-    house.options.agents = vec![(slug("pr"), "#agent-pr".into()), (slug("lost"), "#no-such-channel".into())];
+    // `#general` stands on the second page of the list of channels.
+    let agents = [("pr", "#agent-pr"), ("third", "#general"), ("lost", "#no-such-channel")];
+    house.options.agents = agents.map(|(agent, channel)| (slug(agent), channel.into())).into();
     let mut bridge = house.started().await;
     let status = bridge.wait_status("the missing channel is told", |status| !status.channels.is_empty()).await;
     assert!(status.channels[&slug("lost")].contains("#no-such-channel"), "{status:?}");

@@ -166,6 +166,11 @@ impl FakeSlack {
         world.messages[channel].iter().filter(|message| message.thread.as_deref() == thread).cloned().collect()
     }
 
+    /// All messages of a channel, those of its threads too.
+    pub fn everything_in(&self, channel: &str) -> Vec<Posted> {
+        lock(&self.world).messages[channel].clone()
+    }
+
     /// Waits for a message of the bot's.
     pub async fn wait_message(&self, event: &str, mut wanted: impl FnMut(&Posted) -> bool) -> Posted {
         until(event, || {
