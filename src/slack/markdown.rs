@@ -1,142 +1,26 @@
-//! Markdown as agents write it → mrkdwn as Slack shows it, in messages that are not too long.
+//! Markdown as agents write it → mrkdwn as Slack shows it.
 //!
 //! Pure. Nothing an agent writes may ping anybody or forge a link: `&`, `<` and `>` are escaped everywhere but in the links
-//! that are built here. A code fence is never left open: a long one is closed at a message's end and opened again in the
-//! next.
+//! that are built here.
 
 use pulldown_cmark::{Alignment, Event, Options, Parser, Tag, TagEnd};
 
+use super::split::{Block, FENCE, MOST, pack, units};
 use crate::model::text::printable;
 
-/// The most characters (UTF-16 units, the larger of the ways to count) in one message; Slack cuts at 4,000.
-pub const MOST: usize = 3_900;
-
-/// A piece of rendered text that is kept whole where possible.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Block {
-    /// mrkdwn; cut at a line's end, else at a space.
-    Text(String),
-    /// The inside of a code block, escaped; cut at a line's end.
-    Code(String),
-}
-
 /// `text` as one or more messages in mrkdwn. Nothing for a text without content.
-pub fn render(text: &str) -> Vec<String> {
+pub(super) fn render(text: &str) -> Vec<String> {
     pack(&blocks(&printable(text)), MOST)
 }
 
 /// `mrkdwn` that is rendered already, as one or more messages.
-pub fn split(mrkdwn: &str) -> Vec<String> {
+pub(super) fn split(mrkdwn: &str) -> Vec<String> {
     pack(&[Block::Text(mrkdwn.to_owned())], MOST)
 }
 
 /// The only three characters that mean something to Slack wherever they stand.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn units(text: &str) -> usize {
-    text.encode_utf16().count()
-}
-
-const FENCE: &str = "```";
-
-fn pack(blocks: &[Block], most: usize) -> Vec<String> {
-    let mut messages: Vec<String> = Vec::new();
-    let mut push = |piece: String| match messages.last_mut() {
-        Some(last) if units(last) + 2 + units(&piece) <= most => {
-            // A list's or a paragraph's neighbour stands off by an empty line; a fence brings its own.
-            last.push_str(if piece.starts_with(FENCE) || last.ends_with(FENCE) { "\n" } else { "\n\n" });
-            last.push_str(&piece);
-        }
-        _ => messages.push(piece),
-    };
-    for block in blocks {
-        match block {
-            Block::Text(text) => cut(text, most).into_iter().for_each(&mut push),
-            Block::Code(code) => {
-                let room = most - 2 * units(FENCE) - 2;
-                cut_lines(code, room).into_iter().for_each(|part| push(format!("{FENCE}\n{part}\n{FENCE}")));
-            }
-        }
-    }
-    messages
-}
-
-/// What must not be torn apart: a link, an escaped character, else one character.
-fn atoms(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let first = rest.chars().next()?;
-        let end = match first {
-            '<' => rest.find('>').filter(|end| *end < MOST / 2).map(|end| end + 1),
-            '&' => rest.find(';').filter(|end| *end <= 4).map(|end| end + 1),
-            _ => None,
-        };
-        let (atom, after) = rest.split_at(end.unwrap_or(first.len_utf8()));
-        rest = after;
-        Some(atom)
-    })
-}
-
-/// `text` in parts of at most `most` units, cut at the last newline of a part, else at its last space, else anywhere.
-fn cut(text: &str, most: usize) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim_matches('\n');
-    while units(rest) > most {
-        let end = fitting(rest, most);
-        let head = &rest[..end];
-        // A break in the first half would leave a stump of a message: then it is better to cut a word's neighbour.
-        let at = head.rfind('\n').filter(|at| *at > end / 2).or_else(|| head.rfind(' ').filter(|at| *at > end / 2));
-        let (part, after) = rest.split_at(at.filter(|at| outside_link(head, *at)).unwrap_or(end));
-        parts.push(part.to_owned());
-        rest = after.trim_start_matches('\n');
-        rest = rest.strip_prefix(' ').unwrap_or(rest);
-    }
-    if !rest.trim().is_empty() {
-        parts.push(rest.to_owned());
-    }
-    parts
-}
-
-/// The most bytes of `text` that are whole atoms and at most `most` units; at least one atom.
-fn fitting(text: &str, most: usize) -> usize {
-    let (mut bytes, mut taken) = (0, 0);
-    for atom in atoms(text) {
-        taken += units(atom);
-        if taken > most && bytes > 0 {
-            break;
-        }
-        bytes += atom.len();
-    }
-    bytes
-}
-
-fn outside_link(text: &str, at: usize) -> bool {
-    text[..at].rfind('<') <= text[..at].rfind('>')
-}
-
-/// The lines of a code block in parts of at most `most` units; a line that is too long itself is cut anywhere.
-fn cut_lines(code: &str, most: usize) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for line in code.split('\n') {
-        let mut rest = line;
-        let mut fresh = true;
-        while fresh || !rest.is_empty() {
-            let end = if units(rest) <= most { rest.len() } else { fitting(rest, most) };
-            let (piece, after) = rest.split_at(end);
-            match parts.last_mut() {
-                Some(part) if fresh && units(part) + 1 + units(piece) <= most => {
-                    part.push('\n');
-                    part.push_str(piece);
-                }
-                _ => parts.push(piece.to_owned()),
-            }
-            rest = after;
-            fresh = false;
-        }
-    }
-    parts
 }
 
 fn blocks(markdown: &str) -> Vec<Block> {
@@ -400,5 +284,98 @@ impl Table {
 }
 
 #[cfg(test)]
-#[path = "markdown_tests.rs"]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TABLE: &[(&str, &str)] = &[
+        ("plain", "plain"),
+        ("**bold** and __bold__", "*bold* and *bold*"),
+        ("*it* and _it_", "_it_ and _it_"),
+        ("***both***", "_*both*_"),
+        ("~~gone~~", "~gone~"),
+        ("`code <x>`", "`code &lt;x&gt;`"),
+        ("a & b < c > d", "a &amp; b &lt; c &gt; d"),
+        ("<!here> <@U123> @channel", "&lt;!here&gt; &lt;@U123&gt; @channel"),
+        ("# Title", "*Title*"),
+        ("### A **bold** title\n\ntext", "*A bold title*\n\ntext"),
+        ("Title\n=====\ntext", "*Title*\n\ntext"),
+        ("one\n\ntwo", "one\n\ntwo"),
+        ("one\ntwo", "one\ntwo"),
+        ("[text](https://a.b/c?d=1&e=2)", "<https://a.b/c?d=1&amp;e=2|text>"),
+        ("<https://a.b>", "<https://a.b>"),
+        ("[a|b>c](https://a.b)", "<https://a.b|a b&gt;c>"),
+        ("[click](javascript:alert)", "click (javascript:alert)"),
+        ("[**b**](https://a.b/x|y)", "<https://a.b/x%7Cy|*b*>"),
+        ("![alt](https://a.b/i.png)", "<https://a.b/i.png|alt>"),
+        ("- a\n- b", "• a\n• b"),
+        ("1. a\n2. b\n", "1. a\n2. b"),
+        ("3. a\n4. b\n", "3. a\n4. b"),
+        ("- a\n  - b\n    - c\n- d", "• a\n    ◦ b\n        • c\n• d"),
+        ("- [ ] open\n- [x] done", "• ☐ open\n• ☑ done"),
+        ("- a\n\n  more\n- b", "• a\n  more\n• b"),
+        ("text\n\n- a\n- b\n\nafter", "text\n\n• a\n• b\n\nafter"),
+        ("> quoted\n> twice", "> quoted\n> twice"),
+        ("```rust\nfn a() -> &str {}\n```", "```\nfn a() -&gt; &amp;str {}\n```"),
+        ("before\n```\ncode\n```\nafter", "before\n```\ncode\n```\nafter"),
+        ("    indented", "```\nindented\n```"),
+        ("````\n```\n````", "```\n``\u{200b}`\n```"),
+        ("| a | b |\n|---|--:|\n| **x** | 1 |\n| yy | 22 |", "```\na  |  b\n---|---\nx  |  1\nyy | 22\n```"),
+        ("a\n\n---\n\nb", "a\n\n———\n\nb"),
+        ("<b>html</b>", "&lt;b&gt;html&lt;/b&gt;"),
+        ("a\u{1b}[31mb\u{7}", "a[31mb"),
+        ("an unclosed ```fence", "an unclosed ``\u{200b}`fence"),
+        ("emoji 🎉 ünïcode", "emoji 🎉 ünïcode"),
+    ];
+
+    #[test]
+    fn what_agents_write_shows_in_slack_as_they_meant_it() {
+        for (markdown, expected) in TABLE {
+            assert_eq!(render(markdown), [*expected], "{markdown}");
+        }
+        for nothing in ["", "  \n\n ", "\u{1b}"] {
+            assert!(render(nothing).is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_code_block_is_closed_and_opened_again() {
+        let code: String = (0..400).map(|line| format!("line {line} of the code\n")).collect();
+        let messages = render(&format!("before\n```sh\n{code}```\nafter"));
+        assert!(messages.len() > 2);
+        let inside: String = messages
+            .iter()
+            .flat_map(|message| message.lines())
+            .filter(|line| line.starts_with("line"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(inside, code);
+        for message in &messages {
+            assert_eq!(message.matches("```").count() % 2, 0, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_words_and_never_within_a_link_or_an_escape() {
+        let text = "some words & <angles> and [a link](https://a.b/c) ".repeat(300);
+        let messages = render(&text);
+        for message in &messages {
+            assert!(units(message) <= MOST);
+            assert_eq!(message.matches("<https").count(), message.matches("|a link>").count(), "{message}");
+            assert!(!message.ends_with("&am") && !message.starts_with("mp;"), "{message}");
+        }
+        let joined = messages.join(" ");
+        assert_eq!(joined.matches("&lt;angles&gt;").count(), 300);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_an_agent_ever_pings_anybody_or_breaks_the_limit(text in "(<[!@#]?[a-zA-Z]{1,8}>|[*_`~\\[\\]()#>|&-]|[a-z \n]){0,300}") {
+            for message in render(&text) {
+                prop_assert!(units(&message) <= MOST);
+                prop_assert!(!message.contains("<!") && !message.contains("<@") && !message.contains("<#"), "{message}");
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `markdown` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`, `feed` and `outbox` do.
+//! `to_slack`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`, `feed` and `outbox` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
 //! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
@@ -13,10 +13,12 @@ mod directory;
 mod feed;
 mod from_slack;
 mod inbox;
-pub mod markdown;
+mod markdown;
 mod outbox;
 mod pace;
+mod plain;
 mod socket;
+mod split;
 mod status;
 mod to_slack;
 mod web;
@@ -95,7 +97,7 @@ impl Default for Timing {
 /// How the bridge and the daemon wake each other.
 #[derive(Debug)]
 pub struct Wakes {
-    /// Woken by the daemon when the feed has new rows.
+    /// Woken by the daemon (`notify_one`) when the feed has new rows.
     pub outbox: Arc<Notify>,
     /// Tells the daemon that a prompt was stored for an agent.
     pub inbox: mpsc::UnboundedSender<Slug>,

@@ -108,13 +108,16 @@ impl Socket {
             Some(Frame::Disconnect { reason }) if reason == "link_disabled" => Err(Ended::Refused(
                 "socket mode is switched off for the app: switch it on in the app's settings".to_owned(),
             )),
-            Some(Frame::Disconnect { .. }) => {
+            Some(Frame::Disconnect { reason }) => {
                 if self.phase == Phase::Live {
                     self.tell(News::Leaving { lived: self.since.elapsed() });
                     (self.phase, self.since) = (Phase::Leaving, Instant::now());
                     return Ok(());
                 }
-                if self.phase == Phase::Leaving { Ok(()) } else { Err(Ended::Closed) }
+                match self.phase {
+                    Phase::Leaving => Ok(()),
+                    _ => Err(Ended::Broken(format!("slack closed the socket at once: {reason}"))),
+                }
             }
             Some(Frame::Event { envelope_id, event_id }) => {
                 let stored = self.bridge.store.store_envelope(&event_id, text, self.bridge.clock.now()).await;

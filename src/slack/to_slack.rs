@@ -59,9 +59,7 @@ pub(super) fn plan(row: &FeedRow, prompt: &Prompt, home: Home) -> Plan {
         // Stored also where it is known: a place that the table forgot is a thread of the agent's all the same.
         Home::Asked(thread) => (thread, Vec::new()),
         Home::Opened(thread) => {
-            let edit =
-                root.filter(|state| *state != RootState::Running || matches!(row.fact, Fact::TurnStarted { .. }));
-            let edit = edit.map(|state| OutboxAction::EditRoot { text: wording::root(prompt, state) });
+            let edit = root.map(|state| OutboxAction::EditRoot { text: wording::root(prompt, state) });
             (thread, edit.into_iter().collect())
         }
         Home::Unopened { channel } => {

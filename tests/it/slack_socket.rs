@@ -1,5 +1,6 @@
 //! The connection: tokens, addresses, and sockets that come and go.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::bridge::{House, PR};
@@ -125,15 +126,40 @@ async fn a_socket_that_went_half_open_is_given_up_for_a_new_one() {
     house.assert_clean();
 }
 
+/// Where the log of one test goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn no_token_or_ticket_stands_in_anything_that_is_shown() {
-    let mut house = House::new().await;
-    let bridge = house.started().await;
+async fn no_token_or_ticket_stands_in_the_most_talkative_log_or_in_the_status() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    // For this thread alone, which is the one that all of this test's tasks run on.
+    let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    let house = House::new().await;
     assert!(!format!("{:?}", house.options).contains("secret"), "{:?}", house.options);
     assert!(APP_TOKEN.contains("secret"), "the test would notice");
-    bridge.stop().await;
-    house.options.api_url = Some("http://user:secret@127.0.0.1:1/api".into());
-    let mut bridge = house.start();
+    let mut bridge = house.started().await;
+    house.slack.human_says(PR, None, "UANN", "hello");
+    bridge.prompted().await;
+    house.slack.drop_sockets();
+    house.slack.revoke_tokens(true);
     let status = bridge.wait_status("the problem is told", |status| status.problem.is_some()).await;
     assert!(!format!("{status:?}").contains("secret"), "{status:?}");
+    bridge.kill().await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("the bridge to slack has a problem"), "{log}");
+    assert_eq!(log.lines().find(|line| line.contains("secret")), None);
 }
