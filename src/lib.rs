@@ -24,6 +24,7 @@ pub mod mirror;
 pub mod model;
 pub mod runtime;
 pub mod schedule;
+pub mod slack;
 pub mod store;
 pub mod supervisor;
 pub mod tmux;

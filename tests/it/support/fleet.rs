@@ -215,7 +215,6 @@ impl Drop for Fleet {
                 eprintln!("---- pane of {slug}\n{}", self.screen(slug));
             }
         }
-        if std::thread::panicking() {}
         self.tmux(&["kill-server"]);
         remove_socket(&self.socket);
     }
