@@ -7,6 +7,7 @@
 
 mod api;
 mod boot;
+mod clock;
 mod event;
 mod fleet;
 mod nudge;
@@ -30,6 +31,7 @@ use crate::tmux::Notice;
 
 pub use api::LONGEST_PROMPT;
 pub use boot::Options;
+pub use clock::MovedClock;
 use event::{Agents, Event, wakes};
 use fleet::Running;
 use watch::Watcher;

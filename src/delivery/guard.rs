@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::PromptId;
-use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::runtime::{Activity, InputBox, SILENCE, ScreenReading};
 use crate::tmux::Pane;
 
 /// Everything that was seen of an agent in one look.
@@ -85,24 +85,21 @@ impl fmt::Display for Hold {
     }
 }
 
-/// How long a screen must have been still where neither the screen nor a state file tells whether the agent is busy.
-pub const SILENCE: Duration = Duration::from_millis(1500);
-
 /// Whether a prompt may be typed into an empty box now.
 pub fn check(sight: &Sight) -> Result<Clear, Hold> {
     reachable(sight)?;
-    match &sight.screen.input {
-        InputBox::Absent => return Err(Hold::NotReady),
-        InputBox::Holds(_) => return Err(Hold::Draft),
-        InputBox::Empty => {}
-    }
     // The state file speaks for the process; the screen's word for busy is unreliable (facts: "esc to interrupt").
-    match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
-        Some(Activity::Busy) => Err(Hold::Busy),
-        Some(Activity::Dialog { what }) => Err(Hold::Dialog(what.clone())),
-        Some(Activity::Idle) => Ok(Clear(())),
-        None if sight.still < SILENCE => Err(Hold::Busy),
-        None => Ok(Clear(())),
+    let activity = sight.told.as_ref().or(sight.screen.activity.as_ref());
+    match activity {
+        Some(Activity::Busy) => return Err(Hold::Busy),
+        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
+        Some(Activity::Idle) | None => {}
+    }
+    match &sight.screen.input {
+        InputBox::Absent => Err(Hold::NotReady),
+        InputBox::Holds(_) => Err(Hold::Draft),
+        InputBox::Empty if activity.is_none() && sight.still < SILENCE => Err(Hold::Busy),
+        InputBox::Empty => Ok(Clear(())),
     }
 }
 

@@ -23,6 +23,9 @@ use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
 use plan::{InBox, Known, Step, Wait, plan};
 
+/// How often the box is looked at until it shows a paste.
+const PASTE_LOOK: Duration = Duration::from_millis(5);
+
 /// How long a paste may take to show in the box before the prompt is left to a later pass.
 const PASTE_SHOWS: Duration = Duration::from_secs(3);
 
@@ -162,7 +165,7 @@ impl Delivery {
         let ours = match pasted {
             Some((id, Some(InputBox::Holds(pasted)))) if id == prompt.id => pasted == *held,
             Some((id, None)) if id == prompt.id => true,
-            _ => letters(held) == letters(&text::compose(prompt, target.rule)),
+            _ => letters(held) == letters(&typed_text(target, prompt)),
         };
         if ours { InBox::Ours } else { InBox::Other }
     }
@@ -199,7 +202,7 @@ impl Delivery {
         attempt: u32,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let text = text::compose(prompt, target.rule);
+        let text = typed_text(target, prompt);
         let typing = PromptState::Typing { attempt };
         if !self.store.advance_typed(prompt, &typing, "the agent is idle", self.clock.now(), Some(&text)).await? {
             return Ok(());
@@ -217,26 +220,29 @@ impl Delivery {
         };
         self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), None)));
         self.paste(clear, &sight, &text).await?;
+        if !self.shows_paste(target).await? {
+            // A later pass finds the text in the box, or proof that it never came there.
+            return Ok(());
+        }
         tokio::time::sleep(target.runtime.settle()).await;
-        let shown = async {
+        let Some(sight) = self.look(target).await? else { return Ok(()) };
+        let shown = Some(sight.screen.input.clone());
+        self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), shown)));
+        self.press_enter(target, &typing, attempt, &sight, report).await
+    }
+
+    /// Waits until the box shows what was pasted into it; false where it doesn't in time.
+    async fn shows_paste(&self, target: &Target<'_>) -> anyhow::Result<bool> {
+        let shows = async {
             loop {
                 match self.look(target).await? {
-                    Some(sight) if matches!(sight.screen.input, InputBox::Holds(_)) => return anyhow::Ok(Some(sight)),
-                    Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(Duration::from_millis(20)).await,
-                    _ => return Ok(None),
+                    Some(sight) if matches!(sight.screen.input, InputBox::Holds(_)) => return Ok(true),
+                    Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(PASTE_LOOK).await,
+                    _ => return Ok(false),
                 }
             }
         };
-        match tokio::time::timeout(PASTE_SHOWS, shown).await {
-            Ok(Ok(Some(sight))) => {
-                let shown = Some(sight.screen.input.clone());
-                self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), shown)));
-                self.press_enter(target, &typing, attempt, &sight, report).await
-            }
-            Ok(Err(error)) => Err(error),
-            // A later pass finds the text in the box, or proof that it never came there.
-            Ok(Ok(None)) | Err(_) => Ok(()),
-        }
+        tokio::time::timeout(PASTE_SHOWS, shows).await.unwrap_or(Ok(false))
     }
 
     async fn paste(&self, _clear: Clear, sight: &Sight, text: &str) -> anyhow::Result<()> {
@@ -278,6 +284,11 @@ impl Delivery {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         use_it(memory.entry(agent.clone()).or_default())
     }
+}
+
+/// What is typed for a prompt: header, body and rule, as this CLI must be given it.
+fn typed_text(target: &Target<'_>, prompt: &Prompt) -> String {
+    target.runtime.typed(&text::compose(prompt, target.rule)).into_owned()
 }
 
 /// A text without its white space: a box breaks lines where its width demands.

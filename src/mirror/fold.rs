@@ -126,7 +126,7 @@ impl OpenTurn {
                 RecordKind::Hooks => Evidence::Hook,
                 RecordKind::Transcript => Evidence::Transcript,
             };
-            yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed }));
+            yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
         }
         if self.opened_by == hash(text) && (self.running || prompt.is_some()) {
             return;

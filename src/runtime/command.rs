@@ -9,6 +9,7 @@
 //! Where this room can't tell a draft from decoration it says "holds": a prompt that waits is shown to people, a person's
 //! draft that was submitted is lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ impl Runtime for Command {
             Some(draft) => ScreenReading { activity: Some(Activity::Idle), input: input_box(&draft) },
             None => ScreenReading { activity: Some(Activity::Busy), input: InputBox::Absent },
         }
+    }
+
+    /// Behind a `\` at its end Enter is a new line in many programs.
+    fn typed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if text.ends_with('\\') { Cow::Owned(format!("{text} ")) } else { Cow::Borrowed(text) }
     }
 
     fn settle(&self) -> Duration {

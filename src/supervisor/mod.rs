@@ -242,6 +242,7 @@ fn write_launch(setup: &AgentSetup, conversation: &Conversation) -> anyhow::Resu
     }
     let mut environment = setup.environment.clone();
     environment.extend(launch.env);
+    environment.insert("PWD".into(), setup.cwd.clone().into());
     let file = LaunchFile::new(launch.argv, environment.into_iter().collect(), setup.cwd.clone());
     let path = setup.state.join("launch.json");
     let json = file.to_json().context("can't write the launch file")?;

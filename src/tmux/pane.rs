@@ -79,7 +79,7 @@ pub enum Death {
     Exited(i32),
     /// A signal killed it. tmux before 3.3 does not tell signals.
     Killed(i32),
-    /// tmux has seen its output close but not yet its status.
+    /// tmux has seen its output close but not its status; the status of one that ends right after its start may never come.
     Unknown,
 }
 

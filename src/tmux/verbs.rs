@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Makes a session whose pane carries our tags, keeps its screen when its process ends, and keeps its size. At no moment
-    /// does it exist without its tags. Fails with [`TmuxError::SessionExists`] where the name is taken.
+    /// does it exist without its tags. When the program ends, tmux scrolls its screen up a line to say so. Fails with [`TmuxError::SessionExists`] where the name is taken.
     pub async fn create(&self, new: &NewSession) -> Result<Pane> {
         let named = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if new.name.is_empty() || new.name.starts_with('-') || !new.name.chars().all(named) {

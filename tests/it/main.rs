@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod git_repositories;
+mod main_job;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;
+mod real_agents;
 mod support;
 mod tmux_failures;
 mod tmux_paste;

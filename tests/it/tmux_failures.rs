@@ -117,8 +117,8 @@ async fn a_hanging_server_is_told_in_time_and_nothing_is_typed_twice() {
     let pid = tmux.pid();
     signal(pid, Signal::STOP);
     let begun = Instant::now();
-    let looked = server.panes().await;
     let pressed = server.press(&pane.id, Key::Char('x')).await;
+    let looked = server.panes().await;
     let pasted = server.paste(&pane.id, "late").await;
     let took = begun.elapsed();
     signal(pid, Signal::CONT);
@@ -135,6 +135,33 @@ async fn a_hanging_server_is_told_in_time_and_nothing_is_typed_twice() {
     })
     .await;
     assert!(got.matches('x').count() <= 1 && !got.contains("late"), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_without_an_answer_is_not_typed_again_behind_the_caller_s_back() {
+    let tmux = Tmux::new();
+    let server = tmux.server_within(Duration::from_secs(1));
+    server.start().await.unwrap();
+    let pane = server.create(&session("a", tmux.path(), STAY)).await.unwrap();
+    for what in ["press", "paste", "create"] {
+        connected(&server).await;
+        let mut events = server.events();
+        signal(tmux.pid(), Signal::STOP);
+        let stopped = tmux.noted_pid().unwrap();
+        let (door, id, new) = (server.clone(), pane.id.clone(), session("b", tmux.path(), STAY));
+        let typing = tokio::spawn(async move {
+            match what {
+                "press" => door.press(&id, Key::Char('x')).await,
+                "paste" => door.paste(&id, "x").await,
+                _ => door.create(&new).await.map(drop),
+            }
+        });
+        // From here on an exec would get through.
+        while events.recv().await.unwrap() != Notice::Disconnected {}
+        signal(stopped, Signal::CONT);
+        let typed = typing.await.unwrap();
+        assert!(matches!(typed, Err(TmuxError::Timeout { .. } | TmuxError::Lost { .. })), "{what}: {typed:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

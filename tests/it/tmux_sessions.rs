@@ -116,7 +116,7 @@ async fn a_launch_never_passes_through_a_shell_or_a_tmux_format() {
 
     // A lone word is what tmux itself would give to a shell.
     server.replace(&pane.id, tmux.path(), &["touch trap; #".into()]).await.unwrap();
-    dead(&server, &pane).await;
+    wait_for_exit(server.pane(&pane.id).await.unwrap().unwrap().pid).await.unwrap();
     assert!(!trap.exists());
 }
 
@@ -142,7 +142,7 @@ async fn a_person_who_types_is_seen_on_the_screen_with_the_cursor_and_what_is_di
     assert_eq!((pane.title.as_str(), pane.command.as_str()), ("✳ title", "sleep"));
     assert_eq!((screen.rows.len(), screen.cursor_row, screen.cursor_column), (50, 0, 17));
     let row = &screen.rows[0];
-    assert_eq!((row.text.as_str(), row.dim.len(), row.dim[0].clone()), ("> Try this 日本🦀", 1, 2..10));
+    assert_eq!((row.text.as_str(), row.dim.as_slice()), ("> Try this 日本🦀", std::slice::from_ref(&(2..10))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

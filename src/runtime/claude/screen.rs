@@ -161,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_is_seen_by_its_spinner_or_by_its_footer_alone() {
+        for gone in ["esc to interrupt", "Sublimating…"] {
+            let mut busy = screen("claude-2.1.197", "busy");
+            let row = busy.rows.iter_mut().find(|row| row.text.contains(gone)).unwrap();
+            *row = Row::default();
+            assert_eq!(read(&busy).activity, Some(Activity::Busy), "without {gone}");
+        }
+    }
+
+    #[test]
     fn a_draft_of_one_letter_is_a_draft() {
         let mut idle = screen("claude-2.1.197", "draft");
         idle.rows.iter_mut().filter(|row| row.text.starts_with("❯\u{a0}")).for_each(|row| row.text = "❯\u{a0}x".into());

@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn an_old_prompt_is_no_place_to_type() {
+        let mut redrawn = screen("codex-0.169.0", "idle-after-turn");
+        let composer = redrawn.rows.iter().rposition(|row| row.text.starts_with('›')).unwrap();
+        redrawn.rows[composer] = Row::default();
+        assert!(redrawn.rows.iter().any(|row| row.text.starts_with('›')), "the history is still there");
+        assert_eq!(read(&redrawn), ScreenReading { activity: None, input: InputBox::Absent });
+    }
+
+    #[test]
     fn an_empty_screen_says_nothing() {
         assert_eq!(read(&Screen::default()), ScreenReading { activity: None, input: InputBox::Absent });
     }

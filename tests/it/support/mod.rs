@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "which helpers a test needs differs by room")]
 
+pub mod agents;
+pub mod fleet;
 pub mod model;
 pub mod private_tmux;
 pub mod tmux;

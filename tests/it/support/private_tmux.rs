@@ -105,9 +105,17 @@ impl Pane<'_> {
     }
 
     pub async fn is_dead(&self) -> String {
-        // tmux calls the pane dead at the terminal's end, and knows the exit code only when it has reaped the process.
+        // tmux 3.3a may call a pane dead at the terminal's end and never reap its process, which would tell the exit code;
+        // the end of any other child makes it look again.
         until("the pane's process has ended", async || {
-            Some(self.format("#{pane_dead_status}")).filter(|status| !status.is_empty())
+            if self.format("#{pane_dead}") != "1" {
+                return None;
+            }
+            let status = self.format("#{pane_dead_status}");
+            if status.is_empty() {
+                self.tmux.run(&["run-shell", "-b", "true"]);
+            }
+            Some(status).filter(|status| !status.is_empty())
         })
         .await
     }

@@ -87,7 +87,7 @@ impl Tmux {
     }
 
     /// The pid that the door has noted.
-    fn noted_pid(&self) -> Option<u32> {
+    pub fn noted_pid(&self) -> Option<u32> {
         let text = std::fs::read_to_string(self.path().join("state/tmux.pid")).ok()?;
         text.split(' ').next()?.parse().ok()
     }
