@@ -220,6 +220,14 @@ impl Drop for Fleet {
     }
 }
 
+/// Seconds from now to the next 09:00 in Berlin that is at least five minutes away.
+pub fn seconds_to_next_nine() -> i64 {
+    let now = jiff::Zoned::now().in_tz("Europe/Berlin").unwrap();
+    let nine = now.date().at(9, 0, 0, 0).in_tz("Europe/Berlin").unwrap();
+    let to = |nine: &jiff::Zoned| nine.timestamp().duration_since(now.timestamp()).as_secs();
+    if to(&nine) > 300 { to(&nine) } else { to(&nine.tomorrow().unwrap()) }
+}
+
 /// tmux leaves the file of its socket behind.
 fn remove_socket(name: &str) {
     let directory = std::env::var_os("TMUX_TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
