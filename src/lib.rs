@@ -10,7 +10,7 @@
 //! | 3 | `supervisor`, `delivery`, `mirror`, `schedule`, `slack`: one job each; they meet only in the store |
 //! | 2 | `store`: inbox, feed, threads. `runtime`: what each agent CLI needs and shows, without I/O |
 //! | 1 | `tmux`, `git`, `files`: thin doors to outside programs and the disk |
-//! | 0 | `model`, `config`, `policy`: words, the checked agents.yaml, the rules |
+//! | 0 | `model`, `config`: words, the checked agents.yaml |
 
 #![warn(missing_docs)]
 
@@ -24,6 +24,7 @@ pub mod mirror;
 pub mod model;
 pub mod runtime;
 pub mod schedule;
+pub mod slack;
 pub mod store;
 pub mod supervisor;
 pub mod tmux;

@@ -35,7 +35,7 @@ fn clock(surroundings: &Surroundings) -> Arc<dyn Clock> {
 
 /// journald adds its own times and needs no colours; `RUST_LOG` chooses what is told.
 fn log(surroundings: &Surroundings) {
-    let filter = surroundings.environment.get("RUST_LOG").unwrap_or("info");
+    let filter = surroundings.environment.get("RUST_LOG").unwrap_or("info,tokio_cron_scheduler=warn");
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let journal = surroundings.environment.get("JOURNAL_STREAM").is_some();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());

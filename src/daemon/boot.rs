@@ -69,6 +69,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let id = fleet_id(&store).await?;
     let tmux = tmux(&fleet, &state, &environment);
     tmux.version().await?;
+    create_private_dir(&state.root().join("tmux")).context("can't create the directory of tmux's files")?;
     offline::take_in(&state, &store, clock.now()).await?;
 
     let git_environment = config::plain_environment(&environment);

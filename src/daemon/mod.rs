@@ -7,6 +7,7 @@
 
 mod api;
 mod boot;
+mod bridge;
 mod clock;
 mod event;
 mod fleet;
@@ -45,6 +46,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Runs the daemon until a signal stops it. Sessions and agents go on without it.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let (sender, mut events) = mpsc::unbounded_channel();
+    let environment = options.environment.clone();
     let booted = boot::boot(options, sender).await?;
     let running = booted.running;
     let listener = api::listen(&booted.socket)?;
@@ -60,6 +62,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
     tasks.spawn(nudge::run(Arc::clone(&running), Stamps::new(booted.state)));
     tasks.spawn(serve(listener, Arc::clone(&running)));
+    tasks.spawn(bridge::run(Arc::clone(&running), environment));
     let mut ticker = ticker(&running).await?;
 
     // Outside systemd there is nobody to tell.

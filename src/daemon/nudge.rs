@@ -50,6 +50,7 @@ async fn pass(running: &Running, stamps: &Stamps) -> anyhow::Result<()> {
         Ok(false) => Settled::No,
         Err(error) => Settled::Unknown { why: format!("{error:#}") },
     });
+    tracing::debug!(%now, due = steps.len(), "looked at the schedule");
     for step in steps {
         apply(running, step, now).await?;
     }

@@ -17,7 +17,7 @@ use anyhow::Context;
 use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::{EvidenceRow, Store};
-use crate::tmux::{Key, PaneId, Server};
+use crate::tmux::{Key, PaneId, Server, TmuxError};
 
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
@@ -108,6 +108,9 @@ impl Delivery {
         let step = plan(&prompt.state, prompt.since, known, self.clock.now());
         let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. });
         self.apply(target, prompt, step, &mut report).await?;
+        if report.hold.is_none() && next.is_some() && prompts.iter().any(|prompt| prompt.state == PromptState::Queued) {
+            report.hold = Some(Hold::Busy);
+        }
         if !report.moved.is_empty() {
             report.again = Some(Duration::ZERO);
         } else if keys {
@@ -219,7 +222,14 @@ impl Delivery {
             Err(_) => return Ok(()),
         };
         self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), None)));
-        self.paste(clear, &sight, &text).await?;
+        if let Err(error) = self.paste(clear, &sight, &text).await {
+            // Lost and Timeout leave it open whether the text came through: a later pass looks. Anything else didn't begin.
+            let unknown = error.downcast_ref::<TmuxError>();
+            if !matches!(unknown, Some(TmuxError::Lost { .. } | TmuxError::Timeout { .. })) {
+                self.advance(&typing, &PromptState::Queued, &format!("{error:#}"), report).await?;
+            }
+            return Err(error);
+        }
         if !self.shows_paste(target).await? {
             // A later pass finds the text in the box, or proof that it never came there.
             return Ok(());

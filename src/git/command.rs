@@ -43,7 +43,7 @@ pub enum GitError {
         why: String,
     },
     /// A file or a process of ours failed.
-    #[error("{what}: {source}")]
+    #[error("{what} failed")]
     Io {
         /// What was being done, to what.
         what: String,

@@ -13,6 +13,7 @@ mod feed;
 mod inbox;
 mod mirror;
 mod nudge;
+pub mod slack;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -178,7 +179,10 @@ impl Store {
 }
 
 fn migrator() -> Migrator {
-    let steps = [(1, "first", include_str!("migrations/0001_first.sql"))];
+    let steps = [
+        (1, "first", include_str!("migrations/0001_first.sql")),
+        (2, "slack", include_str!("migrations/0002_slack.sql")),
+    ];
     Migrator::with_migrations(
         steps
             .into_iter()

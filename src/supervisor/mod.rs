@@ -22,7 +22,7 @@ use crate::git::{Git, branch, worktree_path};
 use crate::model::{Clock, LaunchFile, NewPrompt, PromptId, Slug, Source};
 use crate::runtime::{AgentSetup, Conversation, Identity, RecordKind, RecordSource};
 use crate::store::Store;
-use crate::tmux::{NewSession, Pane, PaneId, Server, TmuxError, family};
+use crate::tmux::{NewSession, Pane, PaneId, Server, family};
 
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
 
@@ -81,14 +81,10 @@ impl Supervisor {
 
     /// Looks at the server, which is started where it is not up, and plans.
     pub async fn survey(&self, agents: &[Slug]) -> anyhow::Result<Survey> {
-        let panes = match self.tmux.panes().await {
-            Err(TmuxError::NoServer) => {
-                self.tmux.start().await.context("can't start the tmux server")?;
-                self.tmux.panes().await
-            }
-            other => other,
-        };
-        let panes = panes.context("can't list the tmux sessions")?;
+        if !self.tmux.is_connected() {
+            self.tmux.start().await.context("can't start the tmux server")?;
+        }
+        let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;
         let launching = self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut steps = plan::plan(agents, &panes, &self.fleet);
         steps.retain(|step| !launching.contains(step.agent()) || matches!(step, Step::Keep { .. }));

@@ -55,7 +55,7 @@ pub enum TmuxError {
         message: String,
     },
     /// A file or a process of ours failed.
-    #[error("{what}: {source}")]
+    #[error("{what} failed")]
     Io {
         /// What was being done, to what.
         what: String,

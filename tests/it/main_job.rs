@@ -3,7 +3,7 @@
 use fleetd::model::{Fact, PromptState, StateName};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, seconds_to_next_nine};
 use crate::support::wait::until;
 
 fn kill(pid: u32) {
@@ -44,7 +44,7 @@ async fn an_agent_that_is_killed_is_resumed_in_its_pane_and_remembers() {
         (!plan.contains("ann: runs")).then_some(plan)
     })
     .await;
-    assert_eq!(plan, "ann: it was killed by signal 9; resume it in its pane");
+    assert!(plan.ends_with("resume it in its pane"), "{plan}");
     fleet.fleet(&["reconcile"]);
     let reply = fleet.fleet(&["send", "ann", "--reply", "two"]);
     assert!(reply.contains("prompt 2 of this conversation"), "{reply}");
@@ -58,6 +58,7 @@ async fn a_daemon_killed_in_the_middle_of_a_turn_tells_the_rest_of_the_answer_on
     let entry = Fleet::practice("ann") + &format!("    args: [--gate, {}]\n", gate.path().join("open").display());
     let mut fleet = Fleet::new(&entry);
     fleet.start().await;
+    fleet.until_state("ann", "idle").await;
     let pid = fleet.agent_pid("ann");
     let id = fleet.fleet(&["send", "ann", "--no-wait", "practice: hold\nthen answer"]);
     fleet.until_prompt(&id, "confirmed", |state| state.name() == StateName::Confirmed).await;
@@ -83,7 +84,7 @@ async fn a_prompt_sent_while_no_daemon_runs_is_kept_and_delivered_at_its_next_st
     assert!(String::from_utf8_lossy(&output.stdout).contains("delivered at its next start"));
     fleet.start().await;
     until("the kept prompt arrives", async || fleet.transcript("ann").contains("for later").then_some(())).await;
-    assert_eq!(fleet.transcript("ann").matches("for later").count(), 2, "once as the prompt, once in the answer");
+    assert_eq!(fleet.transcript("ann").matches("\"type\":\"prompt\"").count(), 1);
 }
 
 #[tokio::test]
@@ -201,11 +202,7 @@ async fn the_daily_prompt_comes_once_at_its_hour_and_the_day_is_stamped_after_it
     let stamps = fleet.state().join("stamps/ann");
     until("the day is stamped", async || stamps.read_dir().is_ok_and(|mut files| files.next().is_some()).then_some(()))
         .await;
-    assert_eq!(
-        fleet.transcript("ann").matches("nudge · schedule").count(),
-        2,
-        "once as the prompt, once in its answer"
-    );
+    assert_eq!(fleet.transcript("ann").matches("nudge · schedule").count(), 1);
     fleet.fleet(&["nudge", "ann"]);
     until("a nudge by hand comes beside it", async || {
         fleet.transcript("ann").contains("nudge · by hand").then_some(())
@@ -214,16 +211,8 @@ async fn the_daily_prompt_comes_once_at_its_hour_and_the_day_is_stamped_after_it
     fleet.kill();
     fleet.start().await;
     fleet.fleet(&["send", "ann", "--reply", "a turn later"]);
-    assert_eq!(fleet.transcript("ann").matches("nudge · schedule").count(), 2, "the day's nudge came again");
-    assert_eq!(fleet.transcript("ann").matches("Welcome.").count(), 2, "the first prompt came again");
-}
-
-/// Seconds from now to the next 09:00 in Berlin that is at least five minutes away.
-fn seconds_to_next_nine() -> i64 {
-    let now = jiff::Zoned::now().in_tz("Europe/Berlin").unwrap();
-    let nine = now.date().at(9, 0, 0, 0).in_tz("Europe/Berlin").unwrap();
-    let to = |nine: &jiff::Zoned| nine.timestamp().duration_since(now.timestamp()).as_secs();
-    if to(&nine) > 300 { to(&nine) } else { to(&nine.tomorrow().unwrap()) }
+    assert_eq!(fleet.transcript("ann").matches("nudge · schedule").count(), 1, "the day's nudge came again");
+    assert_eq!(fleet.transcript("ann").matches("init · agents.yaml").count(), 1, "the first prompt came again");
 }
 
 #[tokio::test]
@@ -233,6 +222,7 @@ async fn a_missed_nudge_is_skipped_and_told_and_never_given_later() {
     let nine = seconds_to_next_nine();
     fleet.move_clock(nine - 60);
     fleet.start().await;
+    until("the schedule was looked at", async || fleet.log().contains("looked at the schedule").then_some(())).await;
     fleet.kill();
     fleet.move_clock(nine + 1200);
     fleet.start().await;

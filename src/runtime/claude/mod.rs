@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -105,14 +106,16 @@ impl Runtime for Claude {
     }
 
     /// Behind a `\` at its end Enter would be a new line. A blank behind it prevents that, and Claude cuts it off
-    /// itself, but for a paste so long that the box folds it: there the blank stays. A tab it makes four blanks (measured);
-    /// done beforehand, its record holds exactly what was typed.
+    /// itself, but for a paste so long that the box folds it: there the blank stays. A tab it makes four blanks, and
+    /// letters with combining marks it composes (NFC; both measured): done beforehand, its record holds exactly what was
+    /// typed.
     fn typed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let composed = ComposingNormalizerBorrowed::new_nfc().normalize(text);
         let end = if text.ends_with('\\') { " " } else { "" };
         if end.is_empty() && !text.contains('\t') {
-            return Cow::Borrowed(text);
+            return composed;
         }
-        Cow::Owned(text.replace('\t', "    ") + end)
+        Cow::Owned(composed.replace('\t', "    ") + end)
     }
 
     fn settle(&self) -> Duration {

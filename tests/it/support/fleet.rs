@@ -112,7 +112,7 @@ impl Fleet {
         std::fs::create_dir_all(self.path("home")).unwrap();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.command(&[]);
-        command.env("RUST_LOG", "debug").stdout(log.try_clone().unwrap()).stderr(log);
+        command.env("RUST_LOG", "fleetd=debug").stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
     }
 
@@ -218,6 +218,14 @@ impl Drop for Fleet {
         self.tmux(&["kill-server"]);
         remove_socket(&self.socket);
     }
+}
+
+/// Seconds from now to the next 09:00 in Berlin that is at least five minutes away.
+pub fn seconds_to_next_nine() -> i64 {
+    let now = jiff::Zoned::now().in_tz("Europe/Berlin").unwrap();
+    let nine = now.date().at(9, 0, 0, 0).in_tz("Europe/Berlin").unwrap();
+    let to = |nine: &jiff::Zoned| nine.timestamp().duration_since(now.timestamp()).as_secs();
+    if to(&nine) > 300 { to(&nine) } else { to(&nine.tomorrow().unwrap()) }
 }
 
 /// tmux leaves the file of its socket behind.

@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "which helpers a test needs differs by room")]
 
 pub mod agents;
+pub mod bridge;
 pub mod fleet;
 pub mod model;
 pub mod private_tmux;
+pub mod slack;
 pub mod tmux;
 pub mod wait;

@@ -1,0 +1,147 @@
+//! Who we are, which channel is whose, and what people are called.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Bridge;
+use super::from_slack::Directory;
+use super::pace::{backoff, random};
+use super::web::{CallError, Channel};
+
+/// A name that could not be had is asked for again after this long.
+const NAMELESS: Duration = Duration::from_secs(300);
+
+/// Finds out who we are and which channel is whose, and looks again while a channel is missing.
+pub(super) async fn keep_known(bridge: Arc<Bridge>) {
+    let mut failures = 0;
+    loop {
+        match resolve(&bridge).await {
+            Ok(complete) => {
+                bridge.board.web(None);
+                if complete {
+                    return;
+                }
+                failures = 0;
+                sleep(bridge.timing.refused).await;
+            }
+            Err(Unresolved { what, wait }) => {
+                bridge.board.web(Some(what));
+                failures += 1;
+                sleep(wait.unwrap_or_else(|| backoff(failures, random()))).await;
+            }
+        }
+    }
+}
+
+struct Unresolved {
+    what: String,
+    wait: Option<Duration>,
+}
+
+/// Resolves everything once; says whether every agent has its channel.
+async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
+    let unresolved = |error: CallError| Unresolved {
+        what: error.to_string(),
+        wait: match error {
+            CallError::RateLimited { wait, .. } => Some(wait),
+            CallError::Token { .. } | CallError::Refused { .. } => Some(bridge.timing.refused),
+            CallError::Unreachable { .. } | CallError::Lost { .. } => None,
+        },
+    };
+    let of_store = |error: anyhow::Error| Unresolved { what: format!("{error:#}"), wait: None };
+    let bot_user = bridge.web.own_user().await.map_err(unresolved)?;
+    let named = bridge.agents.iter().any(|(_, written)| !is_id(written));
+    let listed = if named { bridge.web.channels().await.map_err(unresolved)? } else { Vec::new() };
+    let mut directory = Directory { bot_user, channels: Vec::new() };
+    for (agent, written) in &bridge.agents {
+        let cached = bridge.store.slack_channel(written).await.map_err(of_store)?;
+        match find(written, &listed, cached.as_deref()) {
+            Some(id) => {
+                bridge.store.set_slack_channel(written, &id).await.map_err(of_store)?;
+                directory.channels.push((agent.clone(), id));
+                bridge.board.channel(agent, None);
+            }
+            None => bridge.board.channel(
+                agent,
+                Some(format!(
+                    "there is no channel {written} that the app can see: create it, or /invite the app there"
+                )),
+            ),
+        }
+    }
+    let complete = directory.channels.len() == bridge.agents.len();
+    bridge.directory.send_replace(Some(Arc::new(directory)));
+    Ok(complete)
+}
+
+/// Whether agents.yaml gives an id rather than a name: names are in lower case.
+fn is_id(written: &str) -> bool {
+    written.len() >= 9
+        && written.starts_with(['C', 'G'])
+        && written.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+}
+
+/// The id of a channel as written: by its name, else by the id under which that name was last known (it was renamed).
+fn find(written: &str, listed: &[Channel], cached: Option<&str>) -> Option<String> {
+    if is_id(written) {
+        return Some(written.to_owned());
+    }
+    let name = written.trim_start_matches('#');
+    let by_name = listed.iter().find(|channel| channel.name == name);
+    by_name.or_else(|| listed.iter().find(|channel| Some(channel.id.as_str()) == cached)).map(|found| found.id.clone())
+}
+
+/// What people are called, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    known: Mutex<HashMap<String, (Option<String>, Instant)>>,
+}
+
+impl Names {
+    /// The display names of `users`, as far as they can be had within a moment.
+    pub(super) async fn of(&self, bridge: &Bridge, users: &[String]) -> BTreeMap<String, String> {
+        let fresh = |user: &&String| {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(*user).is_none_or(|(name, at)| name.is_none() && at.elapsed() > NAMELESS)
+        };
+        let missing: Vec<&String> = users.iter().filter(fresh).collect();
+        let asked = join_all(missing.iter().map(|user| async {
+            // Late, or refused: the id stands for the name, and it is asked for again later.
+            timeout(bridge.timing.name, bridge.web.display_name(user)).await.ok().and_then(Result::ok)
+        }));
+        let asked = asked.await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (user, name) in missing.into_iter().zip(asked) {
+            known.insert(user.clone(), (name, Instant::now()));
+        }
+        let name = |user: &String| known.get(user).and_then(|(name, _)| name.clone()).map(|name| (user.clone(), name));
+        users.iter().filter_map(name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_found_by_name_or_id_and_followed_when_it_is_renamed() {
+        let channel = |id: &str, name: &str| Channel { id: id.into(), name: name.into() };
+        let listed = [channel("C00000001", "agent-pr"), channel("C00000002", "pr")];
+        for (written, cached, expected) in [
+            ("#pr", None, Some("C00000002")),
+            ("pr", None, Some("C00000002")),
+            ("#agent-pr", Some("C00000002"), Some("C00000001")),
+            ("#old-name", Some("C00000002"), Some("C00000002")),
+            ("#old-name", Some("C00000009"), None),
+            ("#nothing", None, None),
+            ("C00000007", None, Some("C00000007")),
+            ("G00000007", None, Some("G00000007")),
+        ] {
+            assert_eq!(find(written, &listed, cached).as_deref(), expected, "{written}");
+        }
+    }
+}

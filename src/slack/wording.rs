@@ -1,0 +1,92 @@
+//! Every sentence that people read in Slack. Slack's mrkdwn; whatever comes from outside is escaped here.
+
+use super::markdown::escape;
+use crate::model::text::first_line;
+use crate::model::{Prompt, Slug, Source};
+
+/// How far the turn below a root message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RootState<'a> {
+    Running,
+    Done,
+    Interrupted,
+    Failed(&'a str),
+    NotTaken,
+    Unsure,
+}
+
+/// The root message of a turn: its first line says what it is and never changes, its second how far it has come.
+pub(super) fn root(prompt: &Prompt, state: RootState<'_>) -> String {
+    let source = match prompt.source {
+        Source::Nudge { .. } | Source::NudgeByHand => ":alarm_clock: *nudge*",
+        Source::Init => ":seedling: *init*",
+        Source::Cli => ":keyboard: *cli*",
+        Source::Slack => ":speech_balloon: *slack*",
+    };
+    let state = match state {
+        RootState::Running => "_running_".to_owned(),
+        RootState::Done => ":heavy_check_mark: done".to_owned(),
+        RootState::Interrupted => ":black_square_for_stop: interrupted".to_owned(),
+        RootState::Failed(reason) => format!(":warning: failed: {}", escape(&first_line(reason, 300))),
+        RootState::NotTaken => ":warning: not delivered".to_owned(),
+        RootState::Unsure => ":grey_question: it can't be told whether the agent took it".to_owned(),
+    };
+    let who = escape(&first_line(&prompt.who, 60));
+    format!("{source} by {who}: {}\n{state}", escape(&first_line(&prompt.body, 200)))
+}
+
+/// The agent waits for a person.
+pub(super) fn asked(agent: &Slug, question: &str) -> String {
+    let quoted: String = escape(question.trim()).lines().map(|line| format!("> {line}\n")).collect();
+    format!(":raised_hand: *The agent asks*\n{quoted}Answer it in its pane: `fleet attach {agent}`")
+}
+
+/// A prompt was not taken.
+pub(super) fn undelivered(uncertain: bool, why: &str) -> String {
+    let why = escape(why.trim());
+    if uncertain {
+        format!(
+            ":grey_question: It can't be told whether the agent took this prompt: {why}\nIt will not be typed again by itself."
+        )
+    } else {
+        format!(":warning: The agent did not get this prompt: {why}")
+    }
+}
+
+/// A turn that a person's message opened failed.
+pub(super) fn turn_failed(reason: &str) -> String {
+    format!(":warning: The turn failed: {}", escape(&first_line(reason, 600)))
+}
+
+/// A turn that a person's message opened was cut short.
+pub(super) fn turn_interrupted() -> String {
+    ":black_square_for_stop: The turn was interrupted before its end.".to_owned()
+}
+
+/// The bot was mentioned in a channel that belongs to no agent.
+pub(super) fn unowned_channel() -> String {
+    "No agent of this fleet works in this channel, so nothing was run. Write to an agent in its own channel.".to_owned()
+}
+
+/// The reaction that says: stored, and will be delivered.
+pub(super) const ACK_EMOJI: &str = "eyes";
+
+/// What to do about an error code of Slack's.
+pub(super) fn advice(code: &str) -> &'static str {
+    match code {
+        "channel_not_found" => {
+            "the channel does not exist, or is private and the app was not invited: /invite it there"
+        }
+        "not_in_channel" => "the app is not in the channel: /invite it there",
+        "is_archived" => "the channel is archived",
+        "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired" => {
+            "the token is wrong or revoked: set SLACK_BOT_TOKEN (xoxb-) and SLACK_APP_TOKEN (xapp-) anew and restart fleetd"
+        }
+        "not_allowed_token_type" => {
+            "SLACK_BOT_TOKEN must begin with xoxb- and SLACK_APP_TOKEN with xapp-; are they swapped?"
+        }
+        "missing_scope" => "the app lacks a scope: install it again from slack-manifest.yaml",
+        "msg_too_long" => "the text is too long",
+        _ => "see the error's name at https://docs.slack.dev/reference/methods",
+    }
+}

@@ -1,0 +1,388 @@
+//! What the Slack bridge must not forget: what it was told, which threads are whose, and what it still has to say.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, Write, from_json, micros, timestamp, to_json};
+use crate::model::{PromptId, Slug};
+
+/// An event that is stored and not yet acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// The event as Slack sent it, JSON.
+    pub payload: String,
+}
+
+/// A thread that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// The thread's name in the outbox.
+    pub lane: String,
+    /// Whose it is; nobody's where only an answer is due.
+    pub agent: Option<Slug>,
+    /// The channel's id.
+    pub channel: String,
+    /// The root message; none while it is not posted.
+    pub ts: Option<String>,
+}
+
+/// What an outbox row does in Slack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum OutboxAction {
+    /// Posts the root message of its lane's thread.
+    Open {
+        /// Slack's mrkdwn.
+        text: String,
+    },
+    /// Posts in its lane's thread.
+    Reply {
+        /// Slack's mrkdwn.
+        text: String,
+    },
+    /// Replaces the text of its lane's root message.
+    EditRoot {
+        /// Slack's mrkdwn.
+        text: String,
+    },
+    /// Sets a reaction on a message.
+    React {
+        /// The message.
+        ts: String,
+        /// The emoji's name, without colons.
+        emoji: String,
+    },
+}
+
+/// How far an outbox row has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboxState {
+    /// Slack has not got it.
+    Queued,
+    /// A call is under way, or was when the daemon died.
+    Sending,
+    /// The call's answer was lost: Slack may have it.
+    Ambiguous,
+    /// Slack has it.
+    Sent {
+        /// The message's name in its channel.
+        ts: String,
+    },
+    /// It will never be sent.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl OutboxState {
+    fn columns(&self) -> (&'static str, Option<&str>, Option<&str>) {
+        match self {
+            Self::Queued => ("queued", None, None),
+            Self::Sending => ("sending", None, None),
+            Self::Ambiguous => ("ambiguous", None, None),
+            Self::Sent { ts } => ("sent", Some(ts), None),
+            Self::Failed { reason } => ("failed", None, Some(reason)),
+        }
+    }
+}
+
+/// A row to be inserted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOutboxRow {
+    /// The same key twice is the same row.
+    pub dedup_key: String,
+    /// The thread it belongs to: rows of one lane go out in order.
+    pub lane: String,
+    /// The channel's id.
+    pub channel: String,
+    /// What it does.
+    pub action: OutboxAction,
+}
+
+/// A row that is not settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its place in the order.
+    pub seq: i64,
+    /// Its name, which travels in the message's metadata.
+    pub id: String,
+    /// The thread it belongs to.
+    pub lane: String,
+    /// The channel's id.
+    pub channel: String,
+    /// The root message of the lane's thread; none while it is not posted.
+    pub thread: Option<String>,
+    /// What it does.
+    pub action: OutboxAction,
+    /// How far it has come.
+    pub state: OutboxState,
+    /// Since when; of an ambiguous row, when its call began.
+    pub since: Timestamp,
+}
+
+impl Store {
+    /// Stores an event durably, before it is acked; says whether it is news.
+    pub async fn store_envelope(&self, event_id: &str, payload: &str, now: Timestamp) -> anyhow::Result<bool> {
+        let mut write = self.write_durably().await?;
+        let news = sqlx::query(
+            "INSERT INTO slack_envelope (event_id, payload, received) VALUES ($1, $2, $3) ON CONFLICT (event_id) DO NOTHING",
+        )
+        .bind(event_id)
+        .bind(payload)
+        .bind(micros(now))
+        .execute(write.connection())
+        .await
+        .context("can't store an event of Slack")?
+        .rows_affected();
+        write.commit().await?;
+        Ok(news == 1)
+    }
+
+    /// At most `most` events that were not acted on, first come first.
+    pub async fn open_envelopes(&self, most: u32) -> anyhow::Result<Vec<Envelope>> {
+        sqlx::query("SELECT seq, payload FROM slack_envelope WHERE acted IS NULL ORDER BY seq LIMIT $1")
+            .bind(i64::from(most))
+            .fetch_all(self.read())
+            .await
+            .context("can't read the events of Slack")?
+            .iter()
+            .map(|row| Ok(Envelope { seq: row.try_get("seq")?, payload: row.try_get("payload")? }))
+            .collect()
+    }
+
+    /// The thread at that place.
+    pub async fn slack_thread(&self, channel: &str, ts: &str) -> anyhow::Result<Option<Thread>> {
+        let row = sqlx::query(
+            "SELECT lane, agent, channel, ts FROM slack_thread WHERE channel = $1 AND ts = $2 ORDER BY lane LIMIT 1",
+        );
+        let row = row.bind(channel).bind(ts).fetch_optional(self.read()).await;
+        row.context("can't read the threads")?.map(|row| thread(&row)).transpose()
+    }
+
+    /// The thread that was opened for a turn.
+    pub async fn slack_thread_of_turn(&self, turn: &PromptId) -> anyhow::Result<Option<Thread>> {
+        let row = sqlx::query("SELECT lane, agent, channel, ts FROM slack_thread WHERE lane = $1").bind(turn.as_str());
+        row.fetch_optional(self.read()).await.context("can't read the threads")?.map(|row| thread(&row)).transpose()
+    }
+
+    /// The first unsettled row of every lane, in order.
+    pub async fn outbox_heads(&self) -> anyhow::Result<Vec<OutboxRow>> {
+        sqlx::query(
+            "SELECT o.seq, o.id, o.lane, o.channel, o.action, o.state, o.since, t.ts AS thread FROM slack_outbox o \
+             LEFT JOIN slack_thread t ON t.lane = o.lane WHERE o.seq IN (SELECT MIN(seq) FROM slack_outbox \
+             WHERE state IN ('queued', 'sending', 'ambiguous') GROUP BY lane) ORDER BY o.seq",
+        )
+        .fetch_all(self.read())
+        .await
+        .context("can't read the outbox")?
+        .iter()
+        .map(outbox_row)
+        .collect()
+    }
+
+    /// Moves a row on. A call is never begun before its `Sending` is on the disk: that is what a crash is recognised by.
+    pub async fn move_outbox(&self, row: &OutboxRow, to: &OutboxState, now: Timestamp) -> anyhow::Result<()> {
+        let mut write = match to {
+            OutboxState::Sending => self.write_durably().await?,
+            _ => self.write().await?,
+        };
+        let (state, ts, reason) = to.columns();
+        // An ambiguous row keeps the time of its call: from then on its message is looked for.
+        sqlx::query(
+            "UPDATE slack_outbox SET state = $1, since = CASE WHEN $1 = 'ambiguous' THEN since ELSE $2 END, ts = $3, \
+             reason = $4 WHERE seq = $5",
+        )
+        .bind(state)
+        .bind(micros(now))
+        .bind(ts)
+        .bind(reason)
+        .bind(row.seq)
+        .execute(write.connection())
+        .await
+        .context("can't store how far a message to Slack has come")?;
+        if let (OutboxAction::Open { .. }, OutboxState::Sent { ts }) = (&row.action, to) {
+            sqlx::query("UPDATE slack_thread SET ts = $1 WHERE lane = $2")
+                .bind(ts)
+                .bind(&row.lane)
+                .execute(write.connection())
+                .await
+                .context("can't store a thread")?;
+        }
+        write.commit().await
+    }
+
+    /// Rows that will never be sent, with the reason, the latest first.
+    pub async fn failed_outbox(&self, most: u32) -> anyhow::Result<Vec<(String, String)>> {
+        sqlx::query("SELECT channel, reason FROM slack_outbox WHERE state = 'failed' ORDER BY seq DESC LIMIT $1")
+            .bind(i64::from(most))
+            .fetch_all(self.read())
+            .await
+            .context("can't read the outbox")?
+            .iter()
+            .map(|row| Ok((row.try_get("channel")?, row.try_get("reason")?)))
+            .collect()
+    }
+
+    /// The id under which a channel's name was last known.
+    pub async fn slack_channel(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let row = sqlx::query_scalar("SELECT id FROM slack_channel WHERE name = $1").bind(name);
+        row.fetch_optional(self.read()).await.context("can't read the channels")
+    }
+
+    /// Stores the id of a channel's name.
+    pub async fn set_slack_channel(&self, name: &str, id: &str) -> anyhow::Result<()> {
+        let mut write = self.write().await?;
+        sqlx::query(
+            "INSERT INTO slack_channel (name, id) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET id = excluded.id",
+        )
+        .bind(name)
+        .bind(id)
+        .execute(write.connection())
+        .await
+        .context("can't store a channel")?;
+        write.commit().await
+    }
+
+    /// Forgets the events and messages that were settled before `before`.
+    pub async fn prune_slack(&self, before: Timestamp) -> anyhow::Result<()> {
+        let mut write = self.write().await?;
+        for sql in [
+            "DELETE FROM slack_envelope WHERE acted IS NOT NULL AND received < $1",
+            "DELETE FROM slack_outbox WHERE state IN ('sent', 'failed') AND since < $1",
+        ] {
+            let done = sqlx::query(sql).bind(micros(before)).execute(write.connection()).await;
+            done.context("can't clear what Slack has had for long")?;
+        }
+        write.commit().await
+    }
+}
+
+/// Marks an event as acted on, within the transaction that stores what follows from it.
+pub async fn close_envelope(write: &mut Write, seq: i64, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("UPDATE slack_envelope SET acted = $1 WHERE seq = $2")
+        .bind(micros(now))
+        .bind(seq)
+        .execute(write.connection())
+        .await
+        .context("can't store that an event was acted on")?;
+    Ok(())
+}
+
+/// Stores a thread; one that is known keeps its agent and its place.
+pub async fn insert_thread(write: &mut Write, thread: &Thread) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO slack_thread (lane, agent, channel, ts) VALUES ($1, $2, $3, $4) ON CONFLICT (lane) \
+         DO UPDATE SET agent = COALESCE(slack_thread.agent, excluded.agent)",
+    )
+    .bind(&thread.lane)
+    .bind(thread.agent.as_ref().map(Slug::as_str))
+    .bind(&thread.channel)
+    .bind(&thread.ts)
+    .execute(write.connection())
+    .await
+    .context("can't store a thread")?;
+    Ok(())
+}
+
+/// Queues a row under `id`; the same dedup key again is the same row.
+pub async fn insert_outbox(write: &mut Write, id: &str, row: &NewOutboxRow, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO slack_outbox (id, dedup_key, lane, channel, action, state, since) \
+         VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT (dedup_key) DO NOTHING",
+    )
+    .bind(id)
+    .bind(&row.dedup_key)
+    .bind(&row.lane)
+    .bind(&row.channel)
+    .bind(to_json(&row.action)?)
+    .bind(micros(now))
+    .execute(write.connection())
+    .await
+    .context("can't queue a message to Slack")?;
+    Ok(())
+}
+
+fn thread(row: &SqliteRow) -> anyhow::Result<Thread> {
+    let agent: Option<&str> = row.try_get("agent")?;
+    Ok(Thread {
+        lane: row.try_get("lane")?,
+        agent: agent.map(str::parse).transpose()?,
+        channel: row.try_get("channel")?,
+        ts: row.try_get("ts")?,
+    })
+}
+
+fn outbox_row(row: &SqliteRow) -> anyhow::Result<OutboxRow> {
+    let state = match row.try_get("state")? {
+        "queued" => OutboxState::Queued,
+        "sending" => OutboxState::Sending,
+        "ambiguous" => OutboxState::Ambiguous,
+        other => anyhow::bail!("fleet.db holds a message to Slack in the unknown state {other}"),
+    };
+    Ok(OutboxRow {
+        seq: row.try_get("seq")?,
+        id: row.try_get("id")?,
+        lane: row.try_get("lane")?,
+        channel: row.try_get("channel")?,
+        thread: row.try_get("thread")?,
+        action: from_json(row.try_get("action")?)?,
+        state,
+        since: timestamp(row.try_get("since")?)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_answer_was_lost_is_looked_for_from_the_time_of_its_call_however_often_that_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let new = NewOutboxRow {
+            dedup_key: "k".into(),
+            lane: "l".into(),
+            channel: "C1".into(),
+            action: OutboxAction::Open { text: "t".into() },
+        };
+        let mut write = store.write().await.unwrap();
+        for id in ["first", "again"] {
+            insert_outbox(&mut write, id, &new, at(1)).await.unwrap();
+        }
+        write.commit().await.unwrap();
+        for (state, now) in [(OutboxState::Sending, 2), (OutboxState::Ambiguous, 30), (OutboxState::Ambiguous, 3600)] {
+            let row = store.outbox_heads().await.unwrap().remove(0);
+            store.move_outbox(&row, &state, at(now)).await.unwrap();
+        }
+        let heads = store.outbox_heads().await.unwrap();
+        assert_eq!(heads.len(), 1, "the same key twice is the same row");
+        assert_eq!((heads[0].id.as_str(), &heads[0].state, heads[0].since), ("first", &OutboxState::Ambiguous, at(2)));
+    }
+
+    #[tokio::test]
+    async fn what_was_settled_long_ago_is_forgotten_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(store.store_envelope("old", "{}", at(1)).await.unwrap());
+        assert!(store.store_envelope("open", "{}", at(1)).await.unwrap());
+        assert!(store.store_envelope("new", "{}", at(9)).await.unwrap());
+        let mut write = store.write().await.unwrap();
+        for envelope in store.open_envelopes(9).await.unwrap().iter().filter(|envelope| envelope.seq != 2) {
+            close_envelope(&mut write, envelope.seq, at(9)).await.unwrap();
+        }
+        write.commit().await.unwrap();
+        store.prune_slack(at(5)).await.unwrap();
+        assert!(store.store_envelope("old", "{}", at(9)).await.unwrap());
+        for known in ["open", "new"] {
+            assert!(!store.store_envelope(known, "{}", at(9)).await.unwrap(), "{known}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The Web API of the fake: tokens, content types, arguments, limits and errors as the real one has them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::{APP_TOKEN, BOT_TOKEN, BOT_USER, Script, Shared, World, lock};
+
+type Answer = Result<Value, &'static str>;
+
+pub(super) async fn call(
+    State(shared): State<Shared>,
+    Path(method): Path<String>,
+    verb: Method,
+    headers: HeaderMap,
+    Query(query): Query<BTreeMap<String, String>>,
+    body: Bytes,
+) -> Response {
+    lock(&shared.world).calls.push((method.clone(), Instant::now()));
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    while lock(&shared.world).held.contains(&method) {
+        ticks.tick().await;
+    }
+    let scripted = {
+        let mut world = lock(&shared.world);
+        world.scripts.get_mut(&method).filter(|steps| !steps.is_empty()).map(|steps| steps.remove(0))
+    };
+    match scripted {
+        Some(Script::RateLimit(seconds)) => {
+            let retry = [(header::RETRY_AFTER, seconds.to_string())];
+            let body = json!({"ok": false, "error": "ratelimited"});
+            return (StatusCode::TOO_MANY_REQUESTS, retry, axum::Json(body)).into_response();
+        }
+        Some(Script::Error(error)) => return axum::Json(json!({"ok": false, "error": error})).into_response(),
+        Some(Script::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
+        Some(Script::LoseAnswer) | None => {}
+    }
+    let answer = perform(&shared, &method, &verb, &headers, &query, &body);
+    if scripted == Some(Script::LoseAnswer) {
+        assert!(answer.is_ok(), "the scripted call was refused: {answer:?}");
+        // A status that a proxy gives when the server's answer did not reach it.
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    match answer {
+        Ok(mut answer) => {
+            answer["ok"] = json!(true);
+            axum::Json(answer).into_response()
+        }
+        Err(error) => axum::Json(json!({"ok": false, "error": error})).into_response(),
+    }
+}
+
+fn perform(
+    shared: &Shared,
+    method: &str,
+    verb: &Method,
+    headers: &HeaderMap,
+    query: &BTreeMap<String, String>,
+    body: &[u8],
+) -> Answer {
+    let mut world = lock(&shared.world);
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if world.revoked {
+        return Err("token_revoked");
+    }
+    let wanted = if method == "apps.connections.open" { APP_TOKEN } else { BOT_TOKEN };
+    match header(header::AUTHORIZATION).strip_prefix("Bearer ") {
+        Some(token) if token == wanted => {}
+        Some(BOT_TOKEN | APP_TOKEN) => return Err("not_allowed_token_type"),
+        Some(_) => return Err("invalid_auth"),
+        None => return Err("not_authed"),
+    }
+    let reads =
+        matches!(method, "conversations.list" | "conversations.replies" | "conversations.history" | "users.info");
+    if reads && !(verb == Method::GET && body.is_empty()) {
+        world.violation(format!("{method} takes no JSON body"));
+        return Err("invalid_arguments");
+    }
+    let json_type = "application/json; charset=utf-8";
+    if !reads && (verb != Method::POST || header(header::CONTENT_TYPE) != json_type) {
+        world.violation(format!("{method} was called as {verb} with {}", header(header::CONTENT_TYPE)));
+        return Err("invalid_post_type");
+    }
+    let arguments: Value = if reads { json!(query) } else { serde_json::from_slice(body).unwrap_or_default() };
+    let answer = world.method(method, &arguments, shared.sockets);
+    if let Err(error @ ("invalid_arguments" | "msg_too_long" | "no_text" | "invalid_metadata" | "unknown_method")) =
+        answer
+    {
+        world.violation(format!("{method}: {error}: {arguments}"));
+    }
+    answer
+}
+
+impl World {
+    fn method(&mut self, method: &str, arguments: &Value, sockets: SocketAddr) -> Answer {
+        let text = |name: &str| arguments[name].as_str().filter(|value| !value.is_empty());
+        let required = |name: &str| text(name).ok_or("invalid_arguments");
+        match method {
+            "auth.test" => {
+                Ok(json!({"url": "https://x.slack.com/", "team_id": "T1", "user_id": BOT_USER, "bot_id": "B1"}))
+            }
+            "apps.connections.open" => {
+                self.clock += 1;
+                let ticket = format!("secret-ticket-{}", self.clock);
+                self.tickets.insert(ticket.clone());
+                Ok(json!({"url": format!("ws://{sockets}/link/?ticket={ticket}")}))
+            }
+            "conversations.list" => {
+                let all: Vec<Value> = self
+                    .channels
+                    .iter()
+                    .map(|(id, name)| json!({"id": id, "name": name, "is_channel": true}))
+                    .collect();
+                self.paged(arguments, "channels", all)
+            }
+            "users.info" => match self.users.get(required("user")?) {
+                Some(name) => Ok(json!({"user": {"id": text("user"), "name": "n", "profile": {"display_name": name}}})),
+                None => Err("user_not_found"),
+            },
+            "chat.postMessage" => {
+                let channel = self.known(required("channel")?)?;
+                let words = self.words(arguments)?;
+                let thread = text("thread_ts").map(str::to_owned);
+                if let Some(thread) = &thread
+                    && !self.messages[&channel].iter().any(|message| message.ts == *thread)
+                {
+                    return Err("thread_not_found");
+                }
+                let ts = self.post(&channel, thread.as_deref(), BOT_USER, &words, arguments["metadata"].clone());
+                // The bot reads its own words too.
+                let mut event = self.event("message", &channel, thread.as_deref(), BOT_USER, &words, &ts);
+                event["event"]["bot_id"] = json!("B1");
+                event["event"]["app_id"] = json!("A1");
+                self.deliver(event);
+                Ok(json!({"channel": channel, "ts": ts, "message": {"type": "message", "text": words, "ts": ts}}))
+            }
+            "chat.update" => {
+                let channel = self.known(required("channel")?)?;
+                let words = self.words(arguments)?;
+                let ts = required("ts")?;
+                let message = self.messages.get_mut(&channel).unwrap().iter_mut().find(|message| message.ts == ts);
+                let message = message.ok_or("message_not_found")?;
+                if message.user != BOT_USER {
+                    return Err("cant_update_message");
+                }
+                message.text = words.clone();
+                Ok(json!({"channel": channel, "ts": ts, "text": words}))
+            }
+            "reactions.add" => {
+                let channel = self.known(required("channel")?)?;
+                let (ts, name) = (required("timestamp")?, required("name")?);
+                if name.contains(':') {
+                    return Err("invalid_name");
+                }
+                if !self.messages[&channel].iter().any(|message| message.ts == ts) {
+                    return Err("message_not_found");
+                }
+                let news = self.reactions.insert((channel, ts.to_owned(), name.to_owned()));
+                if news { Ok(json!({})) } else { Err("already_reacted") }
+            }
+            "conversations.replies" | "conversations.history" => {
+                let channel = self.known(required("channel")?)?;
+                let thread = if method.ends_with("replies") { Some(required("ts")?.to_owned()) } else { None };
+                if let Some(thread) = &thread
+                    && !self.messages[&channel].iter().any(|message| message.ts == *thread)
+                {
+                    return Err("thread_not_found");
+                }
+                let with_metadata = text("include_all_metadata") == Some("true");
+                let oldest = text("oldest").unwrap_or("0").to_owned();
+                let all = self.messages[&channel].iter().filter(|message| message.ts.as_str() > oldest.as_str());
+                let all = all.filter(|message| message.thread == thread || Some(&message.ts) == thread.as_ref());
+                let shown = all.map(|message| {
+                    let mut shown = json!({"type": "message", "ts": message.ts, "text": message.text});
+                    if with_metadata && message.metadata.is_object() {
+                        shown["metadata"] = message.metadata.clone();
+                    }
+                    shown
+                });
+                let shown = shown.collect();
+                self.paged(arguments, "messages", shown)
+            }
+            _ => Err("unknown_method"),
+        }
+    }
+
+    fn known(&self, channel: &str) -> Result<String, &'static str> {
+        if self.channels.contains_key(channel) { Ok(channel.to_owned()) } else { Err("channel_not_found") }
+    }
+
+    fn words(&self, arguments: &Value) -> Result<String, &'static str> {
+        let words = arguments["text"].as_str().filter(|words| !words.is_empty()).ok_or("no_text")?;
+        if words.encode_utf16().count() > 4_000 {
+            return Err("msg_too_long");
+        }
+        let metadata = &arguments["metadata"];
+        let strings = |payload: &Value| payload.as_object().is_some_and(|all| all.values().all(Value::is_string));
+        let sound = metadata["event_type"].is_string() && strings(&metadata["event_payload"]);
+        if !metadata.is_null() && !sound {
+            return Err("invalid_metadata");
+        }
+        Ok(words.to_owned())
+    }
+
+    /// One page; pages are short, so that a reader that forgets the rest is found out.
+    fn paged(&self, arguments: &Value, name: &str, all: Vec<Value>) -> Answer {
+        let from: usize = match arguments["cursor"].as_str().unwrap_or_default() {
+            "" => 0,
+            cursor => cursor.strip_prefix("page-").and_then(|from| from.parse().ok()).ok_or("invalid_cursor")?,
+        };
+        let next = from + self.page;
+        let cursor = if next < all.len() { format!("page-{next}") } else { String::new() };
+        let page: Vec<Value> = all.into_iter().skip(from).take(self.page).collect();
+        Ok(json!({name: page, "response_metadata": {"next_cursor": cursor}}))
+    }
+}
