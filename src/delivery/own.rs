@@ -33,9 +33,9 @@ fn placeholder(held: &str) -> Option<&str> {
 
 /// Whether a placeholder's last number is the text's count of characters, lines or line ends.
 fn names_size(placeholder: &str, typed: &str) -> bool {
-    let numbers = placeholder.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<usize>().ok());
+    let mut numbers = placeholder.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<usize>().ok());
     let ends = typed.matches('\n').count();
-    numbers.last().is_some_and(|number| [typed.chars().count(), ends, ends + 1].contains(&number))
+    numbers.next_back().is_some_and(|number| [typed.chars().count(), ends, ends + 1].contains(&number))
 }
 
 /// What every terminal shows alike.
