@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleetd::files::newest_below;
 use fleetd::model::{StateName, text};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -205,4 +206,103 @@ async fn the_rest_of_an_answer_comes_to_slack_once_though_the_daemon_was_killed_
         assert_eq!(answers(&slack, channel, &root), 1, "{:?}", slack.messages_in(channel, Some(&root.ts)));
     }
     assert_eq!(slack.violations(), Vec::<String>::new());
+}
+
+/// Types a line into an agent's pane as a person does, and sends it.
+async fn type_by_hand(fleet: &Fleet, slug: &str, line: &str) {
+    fleet.tmux(&["send-keys", "-l", "-t", &format!("={slug}:"), line]);
+    until(&format!("the box shows {line}"), async || fleet.screen(slug).contains(line).then_some(())).await;
+    fleet.tmux(&["send-keys", "-t", &format!("={slug}:"), "Enter"]);
+}
+
+#[tokio::test]
+async fn a_conversation_that_a_person_began_in_the_pane_gets_the_next_prompt_once_and_is_the_one_resumed() {
+    let model = FakeModel::start();
+    let mut fleet = fleet(&model, &BOTH, "");
+    fleet.start().await;
+    for (slug, command) in [("claude-one", "/clear"), ("codex-one", "/new")] {
+        fleet.fleet(&["send", slug, "--reply", "the first thing"]);
+        type_by_hand(&fleet, slug, command).await;
+        until("the screen forgot", async || (!fleet.screen(slug).contains("the first thing")).then_some(())).await;
+        let second = format!("the second thing for {slug}");
+        fleet.fleet(&["send", slug, "--reply", &second]);
+        let request = model.request_for(&second).unwrap();
+        assert!(!request.remembers("the first thing"), "{slug} is still the old conversation");
+        // Now a person does the same while no daemon looks, and the agent dies.
+        fleet.kill();
+        type_by_hand(&fleet, slug, command).await;
+        until("the screen forgot", async || (!fleet.screen(slug).contains("the second thing")).then_some(())).await;
+        let by_hand = format!("by hand for {slug}");
+        type_by_hand(&fleet, slug, &by_hand).await;
+        until("the model is asked", async || model.saw_prompt(&by_hand).then_some(())).await;
+        let records = fleet.path(&format!("home-{slug}"));
+        until("the answer is on the disk", async || {
+            let newest = newest_below(&records, 5, ".jsonl")?;
+            let text = std::fs::read_to_string(newest).ok()?;
+            (text.contains(&by_hand) && text.contains("is `finished`")).then_some(())
+        })
+        .await;
+        kill_process(Pid::from_raw(fleet.agent_pid(slug).cast_signed()).unwrap(), Signal::KILL).unwrap();
+        fleet.start().await;
+        let third = format!("the third thing for {slug}");
+        fleet.fleet(&["send", slug, "--reply", &third]);
+        let request = model.request_for(&third).unwrap();
+        if slug == "claude-one" {
+            assert!(request.remembers(&by_hand), "{slug} came back as another conversation");
+        }
+        for text in [&second, &third] {
+            let asked =
+                model.requests().iter().filter(|request| request.newest_prompt().contains(text.as_str())).count();
+            assert_eq!(asked, 1, "{slug}: {text} was typed twice");
+        }
+    }
+    assert_eq!(model.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_person_types_while_a_real_turn_runs_leaves_the_answer_with_the_prompt_that_asked() {
+    let model = FakeModel::start();
+    let mut fleet = fleet(&model, &BOTH, "");
+    fleet.start().await;
+    for (slug, _) in BOTH {
+        let id = fleet.fleet(&["send", slug, "--no-wait", &format!("slow 2 {slug}\nand then some")]);
+        until("the model is asked", async || (model.waiting_at(slug) > 0).then_some(())).await;
+        model.release(slug, 1);
+        type_by_hand(&fleet, slug, "mind the tests").await;
+        until("it is taken or queued", async || fleet.screen(slug).contains("mind the tests").then_some(())).await;
+        model.release(slug, 1);
+        let view = fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+        let said = view.turn.iter().filter_map(|row| match &row.fact {
+            fleetd::model::Fact::Said { text } => Some(text.as_str()),
+            _ => None,
+        });
+        let said = said.collect::<Vec<_>>().join("\n");
+        // Codex drops what it was about to say and answers anew, to both.
+        let whole = if slug == "claude-one" { "chunk 2 of 2" } else { "finished" };
+        assert!(said.contains(whole), "{slug}: its author got {said:?}");
+        let cut = |row: &fleetd::model::FeedRow| matches!(&row.fact, fleetd::model::Fact::TurnEnded { outcome, .. } if *outcome != fleetd::model::Outcome::Completed);
+        assert!(!view.turn.iter().any(cut), "{slug}: told as cut short: {:?}", view.turn);
+        fleet.until_state(slug, "idle").await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started_again_and_not_for_ever_refused() {
+    let model = FakeModel::start();
+    let mut fleet = fleet(&model, &BOTH[..1], "");
+    fleet.start().await;
+    fleet.until_state("claude-one", "idle").await;
+    kill_process(Pid::from_raw(fleet.agent_pid("claude-one").cast_signed()).unwrap(), Signal::KILL).unwrap();
+    // What a Claude leaves that dies while it writes down its first prompt.
+    let launch = std::fs::read_to_string(fleet.state().join("agents/claude-one/launch.json")).unwrap();
+    let id = launch.split("--session-id\",\"").nth(1).unwrap().split('"').next().unwrap();
+    let project = fleet.path("home-claude-one/.claude/projects/-project");
+    std::fs::create_dir_all(&project).unwrap();
+    let line = format!("{{\"type\":\"mode\",\"mode\":\"normal\",\"sessionId\":\"{id}\"}}\n");
+    std::fs::write(project.join(format!("{id}.jsonl")), line).unwrap();
+    until("the death shows", async || fleet.fleet(&["reconcile", "--dry-run"]).contains("resume it").then_some(()))
+        .await;
+    fleet.fleet(&["reconcile"]);
+    let line = fleet.fleet(&["send", "claude-one", "--timeout", "50s", "hello again"]);
+    assert!(line.contains("confirmed in"), "{line}");
 }

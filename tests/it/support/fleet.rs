@@ -130,6 +130,20 @@ impl Fleet {
         daemon.wait().unwrap().code()
     }
 
+    /// Whether the daemon has died by itself; then another can be launched.
+    pub fn died(&mut self) -> bool {
+        let died = self.daemon.as_mut().is_none_or(|daemon| daemon.try_wait().unwrap().is_some());
+        if died {
+            self.daemon = None;
+        }
+        died
+    }
+
+    /// Takes a variable back.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
     /// The daemon's pid.
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("the daemon runs").id()
