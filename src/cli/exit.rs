@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::client::ClientError;
+use crate::config::{ConfigError, NotFound};
 
 /// How a verb ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::NotRunning(_)) => Exit::NotRunning,
         Some(ClientError::Refused(_)) => Exit::Usage,
+        _ if error.is::<ConfigError>() || error.is::<NotFound>() => Exit::Usage,
         _ => Exit::Failure,
     }
 }
