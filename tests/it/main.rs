@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod bad_input;
 mod git_repositories;
+mod line_program;
 mod main_job;
 mod practice_agent;
 mod practice_hook;
