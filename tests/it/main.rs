@@ -11,6 +11,7 @@ mod practice_hook;
 mod practice_launch;
 mod real_agents;
 mod real_fleet;
+mod runtime_conformance;
 mod slack_churn;
 mod slack_in;
 mod slack_manifest;
