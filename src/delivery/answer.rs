@@ -16,22 +16,33 @@ const LONGEST: usize = 16_000;
 /// The facts of a turn that only the screen tells of. `lines` are the pane's, scrolled ones first, wrapped ones whole; `typed`
 /// is what was typed for the prompt; `pattern` is the start of the line at which the program waits, where it has one.
 pub fn facts(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&str>) -> Vec<Fact> {
-    let answer = answer(lines, prompt, typed, pattern);
     let mut facts = vec![Fact::TurnStarted { summary: text::first_line(&prompt.body, 120) }];
-    facts.extend((!answer.is_empty()).then_some(Fact::Said { text: answer }));
-    facts.push(Fact::TurnEnded { outcome: Outcome::Completed, usage: None });
+    let outcome = match answer(lines, prompt, typed, pattern) {
+        Some(answer) => {
+            facts.extend((!answer.is_empty()).then_some(Fact::Said { text: answer }));
+            Outcome::Completed
+        }
+        None => Outcome::Failed {
+            reason: format!(
+                "the screen does not show the prompt any more, so its answer can't be told; look with `fleet attach {}`",
+                prompt.agent
+            ),
+        },
+    };
+    facts.push(Fact::TurnEnded { outcome, usage: None });
     facts
 }
 
-/// What stands below the prompt, without the prompt's own lines and without the next input line.
-fn answer(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&str>) -> String {
+/// What stands below the prompt, without the prompt's own lines and without the next input line; none where it can't be told,
+/// because the program cleared its screen or was started anew.
+fn answer(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&str>) -> Option<String> {
     let pattern = pattern.map(str::trim_end).filter(|pattern| !pattern.is_empty());
     let header = lines.iter().position(|line| text::header_id(line).as_ref() == Some(&prompt.id));
     let below = match header {
         Some(header) => &lines[header + 1..],
         // The answer was so long that the prompt itself is forgotten: all that is left is answer.
         None if lines.len() > HISTORY as usize => lines,
-        None => return String::new(),
+        None => return None,
     };
     let below = &below[..input_line(below, pattern)];
     let mut echo = Echo::of(typed);
@@ -46,7 +57,10 @@ fn answer(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&str>)
     let text = text::printable(&kept.join("\n"));
     let text = text.trim_matches('\n');
     let surplus = text.chars().count().saturating_sub(LONGEST);
-    if surplus == 0 { text.to_owned() } else { format!("…\n{}", text.chars().skip(surplus).collect::<String>()) }
+    if surplus == 0 {
+        return Some(text.to_owned());
+    }
+    Some(format!("…\n{}", text.chars().skip(surplus).collect::<String>()))
 }
 
 /// The terminal's echo of the lines after the header: each is taken out once, in their order, wherever output came between.
@@ -120,7 +134,7 @@ mod tests {
         }
     }
 
-    fn read(pattern: Option<&str>, screen: &str) -> String {
+    fn read(pattern: Option<&str>, screen: &str) -> Option<String> {
         let lines: Vec<String> = screen.lines().map(str::to_owned).collect();
         answer(&lines, &prompt(), &format!("{HEADER}\none\ntwo\n\nrule"), pattern)
     }
@@ -162,17 +176,23 @@ mod tests {
                 "no\nyes",
             ),
             ("nothing printed", Some("> "), format!("> {HEADER}\n{echo}\n>"), ""),
-            ("the screen was cleared", Some("> "), "something else\n>".to_owned(), ""),
         ];
         for (name, pattern, screen, expected) in rows {
-            assert_eq!(read(pattern, &screen), expected, "{name}");
+            assert_eq!(read(pattern, &screen).as_deref(), Some(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn a_screen_that_was_cleared_is_never_told_as_a_finished_turn_without_an_answer() {
+        let lines = ["something else".to_owned(), ">".to_owned()];
+        let facts = facts(&lines, &prompt(), HEADER, Some("> "));
+        assert!(matches!(facts.last(), Some(Fact::TurnEnded { outcome: Outcome::Failed { .. }, .. })), "{facts:?}");
     }
 
     #[test]
     fn an_answer_longer_than_the_history_is_told_from_where_it_is_remembered() {
         let screen: String = (0..3000).map(|line| format!("line {line} of a long answer\n")).collect();
-        let told = read(Some("> "), &(screen + ">"));
+        let told = read(Some("> "), &(screen + ">")).unwrap();
         assert!(told.starts_with("…\n") && told.ends_with("line 2999 of a long answer"), "{told:.40}");
         assert!(told.chars().count() <= LONGEST + 2);
     }

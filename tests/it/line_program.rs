@@ -1,6 +1,6 @@
 //! Agents that keep no record at all, and read a line at a time: delivery says so, and what they print comes back.
 
-use fleetd::model::{Evidence, Fact, PromptState, StateName};
+use fleetd::model::{Evidence, Fact, Outcome, PromptState, StateName};
 
 use crate::support::fleet::Fleet;
 
@@ -60,6 +60,20 @@ async fn an_answer_longer_than_the_screen_is_still_confirmed_and_told_and_typed_
     let reply = fleet.fleet(&["send", "ann", "--reply", "count"]);
     let numbers: Vec<&str> = reply.lines().filter(|line| line.parse::<u32>().is_ok()).collect();
     assert_eq!((numbers.len(), numbers.first(), numbers.last()), (300, Some(&"1"), Some(&"300")), "{reply}");
+}
+
+#[tokio::test]
+async fn a_program_that_dies_over_a_prompt_is_never_told_to_have_answered_it() {
+    let script = r#"printf "> "; while read -r line; do case $line in die*) exit 3;; esac; printf "> "; done"#;
+    let entry = format!("  - slug: ann\n    runtime: command\n    command: [sh, -c, '{script}']\n    prompt: \"> \"\n");
+    let mut fleet = Fleet::new(&entry);
+    fleet.start().await;
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "die"]);
+    let settled =
+        |state: &PromptState| matches!(state.name(), StateName::Done | StateName::Uncertain | StateName::Failed);
+    let view = fleet.until_prompt(&id, "settled", settled).await;
+    let answered = view.turn.iter().any(|row| matches!(&row.fact, Fact::TurnEnded { outcome: Outcome::Completed, .. }));
+    assert!(!answered, "{:?}", view.turn);
 }
 
 #[tokio::test]
