@@ -29,7 +29,7 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// Anything else.
-    #[error("{0:#}")]
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
@@ -85,5 +85,16 @@ impl Client {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Err(ClientError::Refused(problem)),
             _ => Err(ClientError::Other(anyhow::anyhow!(problem))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_with_a_cause_is_told_once_and_not_twice() {
+        let error = anyhow::Error::new(ClientError::from(anyhow::anyhow!("the disk is full").context("can't store")));
+        assert_eq!(format!("{error:#}"), "can't store: the disk is full");
     }
 }

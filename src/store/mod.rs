@@ -59,7 +59,7 @@ pub enum StoreError {
         what: String,
     },
     /// It can't be opened or created.
-    #[error("can't open the database {path}: {what}; fleetd needs to write in that directory")]
+    #[error("can't open the database {path}: {what}; fleetd needs to write in that directory, and room on its disk")]
     Unreachable {
         /// The file.
         path: PathBuf,
