@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
 /// The exit code of an error.
 pub fn of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::NotRunning(_)) => Exit::NotRunning,
+        Some(ClientError::NotRunning(_) | ClientError::Ended(_)) => Exit::NotRunning,
         Some(ClientError::Refused(_)) => Exit::Usage,
         _ if error.is::<ConfigError>() || error.is::<NotFound>() => Exit::Usage,
         _ => Exit::Failure,

@@ -231,3 +231,16 @@ fn said(fleet: &Fleet) -> usize {
         .map(|line| line.matches("across a restart").count())
         .sum()
 }
+
+#[test]
+fn a_prompt_that_a_dying_daemon_did_not_answer_for_is_kept_and_not_lost() {
+    let fleet = Fleet::new(&Fleet::practice("ann"));
+    std::fs::create_dir_all(fleet.state()).unwrap();
+    let dying = std::os::unix::net::UnixListener::bind(fleet.state().join("fleetd.sock")).unwrap();
+    let hangs_up = std::thread::spawn(move || drop(dying.accept().unwrap()));
+    let (code, told) = code_and_text(&fleet, &["send", "ann", "do not lose me"]);
+    hangs_up.join().unwrap();
+    assert_eq!(code, Some(5), "{told}");
+    let kept = std::fs::read_dir(fleet.state().join("offline")).unwrap().next().unwrap().unwrap().path();
+    assert!(std::fs::read_to_string(kept).unwrap().contains("do not lose me"));
+}
