@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use fleetd::cli::{self, Exit, hook, launch};
-use fleetd::config::ConfigError;
 
 fn main() -> ExitCode {
     // These two run beneath every agent: straight to the point.
@@ -39,5 +38,5 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     }
     // Where stderr is gone, the exit code says enough.
     writeln!(anstream::stderr(), "{error:#}").ok();
-    if error.is::<ConfigError>() { Exit::Usage.into() } else { cli::exit_of(error).into() }
+    cli::exit_of(error).into()
 }

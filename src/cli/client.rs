@@ -25,11 +25,14 @@ pub enum ClientError {
     /// Nobody listens on the socket.
     #[error("fleetd is not running on {0}: start it, or name its state directory with --state")]
     NotRunning(PathBuf),
+    /// It ended before it answered: whether it did what was asked is not known.
+    #[error("fleetd ended before it answered ({0}): see its log, and start it again")]
+    Ended(hyper::Error),
     /// The question is wrong: no such agent or prompt, an empty prompt.
     #[error("{0}")]
     Refused(String),
     /// Anything else.
-    #[error("{0:#}")]
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
@@ -59,8 +62,7 @@ impl Client {
                 anyhow::Error::new(error).context(format!("can't reach fleetd on {}", self.socket.display())),
             ),
         })?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.context("fleetd does not answer")?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Ended)?;
         let driver = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -70,9 +72,9 @@ impl Client {
             .header(VERSION_HEADER, VERSION)
             .body(Full::new(body))
             .context("can't form the question")?;
-        let response = sender.send_request(request).await.context("fleetd ended before it answered")?;
+        let response = sender.send_request(request).await.map_err(ClientError::Ended)?;
         let status = response.status();
-        let bytes = response.into_body().collect().await.context("fleetd ended while it answered")?.to_bytes();
+        let bytes = response.into_body().collect().await.map_err(ClientError::Ended)?.to_bytes();
         driver.abort();
         if status.is_success() {
             return Ok(serde_json::from_slice(&bytes).context("can't read fleetd's answer: is it another release?")?);
@@ -85,5 +87,16 @@ impl Client {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Err(ClientError::Refused(problem)),
             _ => Err(ClientError::Other(anyhow::anyhow!(problem))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_with_a_cause_is_told_once_and_not_twice() {
+        let error = anyhow::Error::new(ClientError::from(anyhow::anyhow!("the disk is full").context("can't store")));
+        assert_eq!(format!("{error:#}"), "can't store: the disk is full");
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::client::ClientError;
+use crate::config::{ConfigError, NotFound};
 
 /// How a verb ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,9 @@ impl From<Exit> for ExitCode {
 /// The exit code of an error.
 pub fn of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::NotRunning(_)) => Exit::NotRunning,
+        Some(ClientError::NotRunning(_) | ClientError::Ended(_)) => Exit::NotRunning,
         Some(ClientError::Refused(_)) => Exit::Usage,
+        _ if error.is::<ConfigError>() || error.is::<NotFound>() => Exit::Usage,
         _ => Exit::Failure,
     }
 }

@@ -34,7 +34,8 @@ pub fn completions(args: &CompletionsArgs) -> anyhow::Result<Exit> {
 /// Prints or writes man pages.
 pub fn man(args: &ManArgs) -> anyhow::Result<Exit> {
     match &args.directory {
-        Some(directory) => clap_mangen::generate_to(Cli::command(), directory)
+        Some(directory) => std::fs::create_dir_all(directory)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
             .with_context(|| format!("can't write man pages into {}", directory.display()))?,
         None => {
             let mut page = Vec::new();

@@ -61,7 +61,8 @@ pub async fn run(args: SendArgs, surroundings: &Surroundings) -> anyhow::Result<
     let client = surroundings.client();
     let id = match hand_in(&client, &keep).await {
         Ok(kept) => kept.id,
-        Err(ClientError::NotRunning(_)) => return keep_offline(&keep, surroundings).await,
+        // Where it has stored the prompt already, the same id makes the kept one harmless.
+        Err(ClientError::NotRunning(_) | ClientError::Ended(_)) => return keep_offline(&keep, surroundings).await,
         Err(error) => return Err(error.into()),
     };
     if args.no_wait {
@@ -120,7 +121,7 @@ async fn wait(client: &Client, id: &PromptId, until: Until, deadline: Instant) -
                 return Ok(view);
             }
             Ok(view) => progress.set_message(show::waiting(&view)),
-            Err(ClientError::NotRunning(_) | ClientError::Other(_)) if !over => {
+            Err(ClientError::NotRunning(_) | ClientError::Ended(_) | ClientError::Other(_)) if !over => {
                 progress.set_message("fleetd is restarting");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

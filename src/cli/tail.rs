@@ -42,7 +42,9 @@ pub async fn run(args: &TailArgs, surroundings: &Surroundings) -> anyhow::Result
         let path = format!("/v1/feed?after={next}&agents={agents}&seconds={seconds}");
         let page = match client.get::<FeedPage>(&path).await {
             Ok(page) => page,
-            Err(ClientError::NotRunning(_) | ClientError::Other(_)) if reached && !args.no_follow => {
+            Err(ClientError::NotRunning(_) | ClientError::Ended(_) | ClientError::Other(_))
+                if reached && !args.no_follow =>
+            {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 continue;
             }

@@ -150,10 +150,10 @@ fn setup(
     executable: &Path,
 ) -> anyhow::Result<AgentSetup> {
     let cwd = fleet.workspaces_dir.join(agent.slug.as_str());
-    let slug = &agent.slug;
-    fs::create_dir_all(&cwd).with_context(|| format!("can't create the workspace {} of {slug}", cwd.display()))?;
-    let cwd = cwd.canonicalize().with_context(|| format!("can't find the real path of {}", cwd.display()))?;
-    let own = state.agent(slug);
+    // What can't be made here is this agent's problem, which its start will tell; the others run.
+    let made = fs::create_dir_all(&cwd).and_then(|()| cwd.canonicalize());
+    let cwd = made.unwrap_or(cwd);
+    let own = state.agent(&agent.slug);
     create_private_dir(&own).with_context(|| format!("can't create {}", own.display()))?;
     let own = own.canonicalize().with_context(|| format!("can't find the real path of {}", own.display()))?;
     Ok(AgentSetup {

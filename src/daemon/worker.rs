@@ -15,7 +15,7 @@ use super::protocol::ReconciledStep;
 use super::watch::Watcher;
 use crate::model::StateName;
 use crate::runtime::Identity;
-use crate::supervisor::{Step, Survey};
+use crate::supervisor::{Patience, Step, Survey};
 
 /// How soon a pass that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
@@ -84,7 +84,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
 pub async fn supervisor(running: Arc<Running>) {
     let mut stop = running.stop.subscribe();
     loop {
-        let problem = match survey(&running).await {
+        let problem = match survey(&running, Patience::Growing).await {
             Ok(survey) => {
                 start(&running, survey, |_| {});
                 None
@@ -105,9 +105,9 @@ pub async fn supervisor(running: Arc<Running>) {
 }
 
 /// Looks at tmux, plans, and notes who sits where.
-async fn survey(running: &Running) -> anyhow::Result<Survey> {
+async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey> {
     let slugs: Vec<_> = running.agents.iter().map(|post| post.slug().clone()).collect();
-    let survey = running.supervisor.survey(&slugs).await?;
+    let survey = running.supervisor.survey(&slugs, patience).await?;
     let mut seats = survey.seats();
     for post in &running.agents {
         if post.set_pane(seats.remove(post.slug())) {
@@ -164,7 +164,7 @@ async fn catch_up(running: &Running, post: &AgentPost) -> anyhow::Result<()> {
 
 /// A pass now, on somebody's word, waited for to its end.
 pub async fn reconcile(running: &Arc<Running>, dry_run: bool) -> anyhow::Result<Vec<ReconciledStep>> {
-    let survey = survey(running).await?;
+    let survey = survey(running, Patience::None).await?;
     if dry_run {
         let line = |step: &Step| ReconciledStep { plan: step.to_string(), error: None, done: false };
         return Ok(survey.steps.iter().map(line).collect());

@@ -23,6 +23,9 @@ pub struct Sight {
     pub screen: ScreenReading,
     /// For how long the screen has not changed.
     pub still: Duration,
+    /// Whether the agent reads its terminal line by line: then the lines of a paste are taken one by one, and none of them
+    /// need show in a box.
+    pub whole_lines: bool,
     /// The prompts whose header stands on the screen, in the input box or above it.
     pub headers: Vec<PromptId>,
 }
@@ -119,6 +122,16 @@ pub fn check_enter(sight: &Sight, pasted: &InputBox) -> Result<Clear, Hold> {
     }
 }
 
+/// Whether Enter may be pressed behind the last line of `prompt`, all of whose other lines an agent that reads line by line
+/// has been given already: nothing else may have come in between, and the screen must show that it was given.
+pub fn check_last_line(sight: &Sight, prompt: &PromptId) -> Result<Clear, Hold> {
+    reachable(sight)?;
+    if let Some(Activity::Dialog { what }) = &sight.told {
+        return Err(Hold::Dialog(what.clone()));
+    }
+    if sight.whole_lines && sight.headers.contains(prompt) { Ok(Clear(())) } else { Err(Hold::NotReady) }
+}
+
 /// What must hold for every keystroke, whatever the box holds.
 fn reachable(sight: &Sight) -> Result<(), Hold> {
     let pane = &sight.pane;
@@ -172,6 +185,7 @@ pub(super) mod tests {
             told: None,
             screen: ScreenReading { activity: Some(Activity::Idle), input: InputBox::Empty },
             still: Duration::ZERO,
+            whole_lines: false,
             headers: Vec::new(),
         }
     }
@@ -242,5 +256,17 @@ pub(super) mod tests {
         sight.screen.input = ours.clone();
         sight.screen.activity = Some(dialog());
         assert!(matches!(check_enter(&sight, &ours), Err(Hold::Dialog(_))));
+    }
+
+    #[test]
+    fn a_last_line_is_entered_only_where_the_program_reads_lines_and_shows_this_prompt() {
+        let id: PromptId = "0123456789ab".parse().unwrap();
+        for (whole_lines, shown, clear) in [(true, true, true), (true, false, false), (false, true, false)] {
+            let headers = if shown { vec![id.clone()] } else { Vec::new() };
+            let mut sight = Sight { whole_lines, headers, ..sight() };
+            assert_eq!(check_last_line(&sight, &id).is_ok(), clear, "{whole_lines} {shown}");
+            sight.occupant = Occupant::Behind;
+            assert!(check_last_line(&sight, &id).is_err());
+        }
     }
 }

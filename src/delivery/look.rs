@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::guard::{Occupant, Sight};
 use crate::model::text;
 use crate::runtime::{LaunchContext, Runtime};
-use crate::tmux::{PaneId, ProcessMark, ProcessStatus, Screen, Server};
+use crate::tmux::{PaneId, ProcessMark, ProcessStatus, Screen, Server, reads_whole_lines};
 
 /// When an agent's screen last changed, as far as it was looked at.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,7 @@ pub async fn look(
     Ok(Some(Sight {
         occupant: occupant(context.state, pane.pid),
         told,
+        whole_lines: reads_whole_lines(pane.pid),
         still: still_for(stillness, &screen, now),
         headers: screen.rows.iter().filter_map(|row| text::header_id(&row.text)).collect(),
         screen: runtime.read_screen(&screen),

@@ -4,6 +4,7 @@
 //! what it pasted a moment ago, and without those it only becomes more careful. This room must never type without a
 //! [`guard::Clear`] from a look taken just before, and never twice without proof that the first time was lost.
 
+mod answer;
 pub mod guard;
 mod look;
 mod own;
@@ -16,11 +17,11 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::SignedDuration;
 
-use crate::config::CrashPoint;
-use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
+use crate::config::{CrashPoint, RuntimeConfig};
+use crate::model::{Clock, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::{EvidenceRow, Store};
-use crate::tmux::{Key, PaneId, Server, TmuxError};
+use crate::tmux::{Key, LONGEST_LINE, PaneId, Server, TmuxError};
 
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
@@ -41,6 +42,9 @@ const IDLE_WITHOUT_RECORD: Duration = Duration::from_secs(2);
 
 /// A prompt's time lies further ahead than this only where the clock was set back.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
+
+/// How often an agent without any record is looked at while its turn runs.
+const WITHOUT_RECORD_LOOK: Duration = Duration::from_millis(500);
 
 /// How soon a keystroke that was held back at the last moment is tried again.
 const HELD_BACK: Duration = Duration::from_millis(200);
@@ -116,7 +120,7 @@ impl Delivery {
             return Ok(report);
         }
         let ended = prompt.state.name() == StateName::Confirmed && self.store.turn_ended(&prompt.id).await?;
-        let sight = self.look(target).await?;
+        let sight = self.look_for(target, prompt).await?;
         let typed = match prompt.state {
             PromptState::Typing { .. } | PromptState::Submitted { .. } => self.store.typed_text(&prompt.id).await?,
             _ => None,
@@ -154,7 +158,27 @@ impl Delivery {
         Ok(sight)
     }
 
-    async fn record(&self, prompt: &Prompt) -> anyhow::Result<Option<(crate::model::Evidence, bool)>> {
+    /// One fresh look, with an eye on a prompt. Where the screen is the only evidence, the prompt's header is also found
+    /// when it has scrolled away.
+    async fn look_for(&self, target: &Target<'_>, prompt: &Prompt) -> anyhow::Result<Option<Sight>> {
+        let Some(mut sight) = self.look(target).await? else { return Ok(None) };
+        let entered = matches!(prompt.state.name(), StateName::Typing | StateName::Submitted);
+        if target.keeps_record || !entered || sight.headers.contains(&prompt.id) {
+            return Ok(Some(sight));
+        }
+        let lines = self.history(target, &sight.pane.id).await?;
+        sight
+            .headers
+            .extend(lines.iter().filter_map(|line| text::header_id(line)).filter(|id| *id == prompt.id).take(1));
+        Ok(Some(sight))
+    }
+
+    async fn history(&self, target: &Target<'_>, pane: &PaneId) -> anyhow::Result<Vec<String>> {
+        let lines = self.tmux.history(pane, answer::HISTORY).await;
+        lines.with_context(|| format!("can't read the screen of {}", target.context.agent.slug))
+    }
+
+    async fn record(&self, prompt: &Prompt) -> anyhow::Result<Option<(Evidence, bool)>> {
         let rows = self.store.evidence(&prompt.id).await?;
         let exact = rows.iter().find(|row| row.exact).or(rows.first());
         Ok(exact.map(|EvidenceRow { kind, exact }| (*kind, *exact)))
@@ -176,6 +200,8 @@ impl Delivery {
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
             keeps_record: target.keeps_record,
             record: None,
+            line_too_long: longest_line(target, prompt)
+                .filter(|longest| *longest > LONGEST_LINE && sight.is_some_and(|sight| sight.whole_lines)),
             turn_ended,
             long_idle: hold.is_none()
                 && confirmed_for >= patience
@@ -208,6 +234,9 @@ impl Delivery {
             Step::Wait(wait) => {
                 report.again =
                     report.again.or(look_again(&wait, self.clock.now().duration_since(prompt.since).as_secs()));
+                if wait == Wait::TurnEnd && !target.keeps_record {
+                    report.again = Some(WITHOUT_RECORD_LOOK);
+                }
                 if let Wait::Held(hold) = wait {
                     if let (Hold::Mode, Some(pane)) = (&hold, &target.pane) {
                         self.tmux
@@ -219,11 +248,14 @@ impl Delivery {
                 }
                 Ok(())
             }
+            Step::Become { state: state @ PromptState::Done { by: Evidence::Screen }, cause } => {
+                self.finish_by_screen(target, prompt, &state, &cause, report).await
+            }
             Step::Become { state, cause } => self.advance(prompt, &state, &cause, report).await,
             Step::Type { attempt } => self.type_prompt(target, prompt, attempt, report).await,
             Step::PressEnter { attempt } => {
-                let Some(sight) = self.look(target).await? else { return Ok(()) };
-                self.press_enter(prompt, typed, attempt, &sight, report).await
+                let Some(sight) = self.look_for(target, prompt).await? else { return Ok(()) };
+                self.press_enter(target, prompt, typed, attempt, &sight, report).await
             }
         }
     }
@@ -262,22 +294,25 @@ impl Delivery {
             return Err(error);
         }
         CrashPoint::Pasted.pass();
-        if !self.shows_paste(target).await? {
+        if !self.shows_paste(target, &typing).await? {
             // A later pass finds the text in the box, or proof that it never came there.
             return Ok(());
         }
         CrashPoint::PasteShown.pass();
         tokio::time::sleep(target.runtime.settle()).await;
-        let Some(sight) = self.look(target).await? else { return Ok(()) };
-        self.press_enter(&typing, &text, attempt, &sight, report).await
+        let Some(sight) = self.look_for(target, &typing).await? else { return Ok(()) };
+        self.press_enter(target, &typing, &text, attempt, &sight, report).await
     }
 
     /// Waits until the box shows what was pasted into it; false where it doesn't in time.
-    async fn shows_paste(&self, target: &Target<'_>) -> anyhow::Result<bool> {
+    async fn shows_paste(&self, target: &Target<'_>, prompt: &Prompt) -> anyhow::Result<bool> {
         let shows = async {
             loop {
-                match self.look(target).await? {
+                match self.look_for(target, prompt).await? {
                     Some(sight) if matches!(sight.screen.input, InputBox::Holds(_)) => return Ok(true),
+                    Some(sight) if !target.keeps_record && guard::check_last_line(&sight, &prompt.id).is_ok() => {
+                        return Ok(true);
+                    }
                     Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(PASTE_LOOK).await,
                     _ => return Ok(false),
                 }
@@ -292,6 +327,7 @@ impl Delivery {
 
     async fn press_enter(
         &self,
+        target: &Target<'_>,
         prompt: &Prompt,
         typed: &str,
         attempt: u32,
@@ -300,7 +336,11 @@ impl Delivery {
     ) -> anyhow::Result<()> {
         let pasted =
             if self.in_box(prompt, typed, sight) == InBox::Ours { &sight.screen.input } else { &InputBox::Absent };
-        let Ok(_clear): Result<Clear, _> = guard::check_enter(sight, pasted) else { return Ok(()) };
+        let mut clear = guard::check_enter(sight, pasted);
+        if !target.keeps_record && sight.whole_lines {
+            clear = clear.or(guard::check_last_line(sight, &prompt.id));
+        }
+        let Ok(_clear): Result<Clear, _> = clear else { return Ok(()) };
         self.tmux
             .press(&sight.pane.id, Key::Enter)
             .await
@@ -328,6 +368,31 @@ impl Delivery {
         Ok(())
     }
 
+    /// Ends the turn of an agent without a record: its answer and the prompt's end are stored as one.
+    async fn finish_by_screen(
+        &self,
+        target: &Target<'_>,
+        prompt: &Prompt,
+        state: &PromptState,
+        cause: &str,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let mut facts = Vec::new();
+        if let (false, Some(pane)) = (target.keeps_record, &target.pane) {
+            let lines = self.history(target, pane).await?;
+            let typed = self.store.typed_text(&prompt.id).await?.unwrap_or_default();
+            let pattern = match &target.context.agent.runtime {
+                RuntimeConfig::Command { prompt, .. } => prompt.as_deref(),
+                RuntimeConfig::Claude { .. } | RuntimeConfig::Codex { .. } => None,
+            };
+            facts = answer::facts(&lines, prompt, &typed, pattern);
+        }
+        if self.store.finish(prompt, state, cause, self.clock.now(), &facts).await? {
+            report.moved.push((prompt.id.clone(), state.name()));
+        }
+        Ok(())
+    }
+
     fn remember<T>(&self, agent: &Slug, use_it: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         use_it(memory.entry(agent.clone()).or_default())
@@ -337,6 +402,11 @@ impl Delivery {
 /// What is typed for a prompt: header, body and rule, as this CLI must be given it.
 fn typed_text(target: &Target<'_>, prompt: &Prompt) -> String {
     target.runtime.typed(&text::compose(prompt, target.rule)).into_owned()
+}
+
+/// The bytes of the longest line that is to be typed.
+fn longest_line(target: &Target<'_>, prompt: &Prompt) -> Option<usize> {
+    (!target.keeps_record).then(|| typed_text(target, prompt).lines().map(str::len).max().unwrap_or_default())
 }
 
 /// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is

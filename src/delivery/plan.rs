@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::guard::Hold;
 use crate::model::{Evidence, PromptState};
+use crate::tmux::LONGEST_LINE;
 
 /// How often a prompt is typed at most.
 pub const MOST_ATTEMPTS: u32 = 5;
@@ -47,6 +48,8 @@ pub struct Known {
     pub keeps_record: bool,
     /// What the agent's record says: the exact text, or a text with this prompt's header that differs.
     pub record: Option<(Evidence, bool)>,
+    /// The bytes of its longest line, where the agent's terminal would cut that off.
+    pub line_too_long: Option<usize>,
     /// Whether the record says that the turn of this prompt ended.
     pub turn_ended: bool,
     /// Whether the agent has stood idle long enough for a turn without an end in the record to be over.
@@ -95,10 +98,10 @@ pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp)
     let age = now.duration_since(since);
     match (state, known.record) {
         (PromptState::Confirmed { by }, _) if known.turn_ended || known.long_idle => {
-            let cause = if known.turn_ended {
-                "the turn ended"
-            } else {
-                "the agent is idle; its record shows no end of the turn"
+            let cause = match (known.turn_ended, known.keeps_record) {
+                (true, _) => "the turn ended",
+                (false, true) => "the agent is idle; its record shows no end of the turn",
+                (false, false) => "the agent waits again; it keeps no record, its answer was read off its screen",
             };
             become_state(PromptState::Done { by: *by }, cause)
         }
@@ -109,9 +112,10 @@ pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp)
         (_, Some((by, false))) => {
             uncertain(&format!("the agent's {by} holds a text with its header that differs from what was typed"))
         }
-        (PromptState::Queued, None) => match known.hold {
-            None => Step::Type { attempt: 1 },
-            Some(hold) => Step::Wait(Wait::Held(hold)),
+        (PromptState::Queued, None) => match (known.hold, known.line_too_long) {
+            (None, None) => Step::Type { attempt: 1 },
+            (None, Some(bytes)) => too_long(bytes),
+            (Some(hold), _) => Step::Wait(Wait::Held(hold)),
         },
         (PromptState::Typing { attempt }, None) => typing(*attempt, age, known),
         (PromptState::Submitted { attempt }, None) => submitted(*attempt, age, known),
@@ -142,10 +146,23 @@ fn submitted(attempt: u32, age: SignedDuration, known: Known) -> Step {
     }
 }
 
-/// The box is empty and no record holds the prompt. Typed again only if the screen knows nothing of it either and the agent
-/// is idle.
+/// The agent's terminal would hand it over in part.
+fn too_long(bytes: usize) -> Step {
+    let reason = format!(
+        "a line of it has {bytes} bytes, and this agent reads its terminal line by line, where {LONGEST_LINE} are the most: \
+         nothing was typed; break it into shorter lines"
+    );
+    become_state(PromptState::Failed { reason: reason.clone() }, &reason)
+}
+
+/// The box is empty and no record holds the prompt. Typed again only if the agent keeps a record, the screen knows nothing of
+/// it either and the agent is idle: a screen that doesn't show it proves nothing.
 fn absent(attempt: u32, age: SignedDuration, known: Known) -> Step {
     match known.hold {
+        _ if !known.keeps_record && age >= GIVE_UP => {
+            uncertain("the agent keeps no record, and its screen does not tell whether the whole prompt was entered")
+        }
+        _ if !known.keeps_record => Step::Wait(Wait::Evidence),
         _ if known.on_screen && age >= GIVE_UP => {
             uncertain("its header stands on the agent's screen, but the agent's record does not show it")
         }
@@ -189,6 +206,7 @@ mod tests {
             on_screen: false,
             keeps_record: true,
             record: None,
+            line_too_long: None,
             turn_ended: false,
             long_idle: false,
         }
@@ -239,8 +257,17 @@ mod tests {
                                 let (on_screen, keeps_record) = (bits & 1 != 0, bits & 2 != 0);
                                 let (turn_ended, long_idle) = (bits & 4 != 0, bits & 8 != 0);
                                 let hold = hold.clone();
-                                let known =
-                                    Known { hold, in_box, on_screen, keeps_record, record, turn_ended, long_idle };
+                                let line_too_long = long_idle.then_some(5000);
+                                let known = Known {
+                                    hold,
+                                    in_box,
+                                    on_screen,
+                                    keeps_record,
+                                    record,
+                                    line_too_long,
+                                    turn_ended,
+                                    long_idle,
+                                };
                                 cases.push((state.clone(), age, known));
                             }
                         }
@@ -257,6 +284,8 @@ mod tests {
             if let Step::Type { attempt } = decide(&state, age, known.clone()) {
                 assert_eq!((&known.hold, known.record), (&None, None), "{state:?} {age} {known:?}");
                 assert!(attempt == 1 || !known.on_screen && known.in_box == InBox::Nothing, "{state:?} {known:?}");
+                assert!(attempt == 1 || known.keeps_record, "typed again without proof: {state:?} {known:?}");
+                assert!(attempt > 1 || known.line_too_long.is_none(), "typed to be cut off: {known:?}");
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! One pass reads whatever is new in an agent's transcript and hook spool and stores facts, evidence and offsets in one
 //! transaction: killed at any moment, nothing is lost and nothing is told twice. This room must never type, and must never
-//! take a screen for a record.
+//! take a screen for a record: what an agent without any record answered is told by `delivery`, for which its screen is the
+//! only evidence anyway.
 
 mod find;
 mod fold;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Conversation, Launch, LaunchContext, RecordKind, Runtime};
 use crate::config::{Agent, Permissions, RuntimeConfig};
-use crate::tmux::{Row, Screen};
+use crate::tmux::Screen;
 
 /// What a launch depends on, owned.
 pub(super) struct Setting {
@@ -78,38 +78,5 @@ pub(super) fn screen(version: &str, name: &str) -> Screen {
         std::fs::read_to_string(format!("{base}.{suffix}")).unwrap_or_else(|error| panic!("{base}.{suffix}: {error}"))
     };
     let cursor: Vec<usize> = read("cursor").split_whitespace().map(|number| number.parse().unwrap()).collect();
-    let mut dim = false;
-    let rows = read("ansi").lines().map(|line| row(line, &mut dim)).collect();
-    Screen { rows, cursor_column: cursor[0], cursor_row: cursor[1] }
-}
-
-/// Attributes last over the ends of lines.
-fn row(line: &str, dim: &mut bool) -> Row {
-    let mut row = Row::default();
-    let mut parts = line.split("\x1b[");
-    let mut push = |text: &str, dim: bool| {
-        if dim && !text.is_empty() {
-            row.dim.push(row.text.len()..row.text.len() + text.len());
-        }
-        row.text.push_str(text);
-    };
-    push(parts.next().unwrap_or_default(), *dim);
-    for part in parts {
-        let (codes, text) = part.split_once('m').unwrap();
-        let mut codes = codes.split(';').collect::<Vec<_>>().into_iter();
-        while let Some(code) = codes.next() {
-            match code {
-                "2" => *dim = true,
-                "" | "0" | "22" => *dim = false,
-                "38" | "48" => {
-                    let further = if codes.next() == Some("5") { 1 } else { 3 };
-                    codes = codes.clone().skip(further).collect::<Vec<_>>().into_iter();
-                }
-                _ => {}
-            }
-        }
-        push(text, *dim);
-    }
-    row.text.truncate(row.text.trim_end_matches(' ').len());
-    row
+    Screen::parse(read("ansi").lines(), cursor[0], cursor[1])
 }

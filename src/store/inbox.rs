@@ -110,29 +110,38 @@ impl Store {
         now: Timestamp,
         typed: Option<&str>,
     ) -> anyhow::Result<bool> {
-        let (id, agent, seen) = (&prompt.id, &prompt.agent, prompt.state.name());
         let mut write = self.write().await?;
-        let moved = sqlx::query(
-            "UPDATE inbox SET state = $1, detail = $2, since = $3, typed = COALESCE($4, typed) WHERE id = $5 AND state = $6",
-        )
-        .bind(to.name().as_str())
-        .bind(to_json(to)?)
-        .bind(micros(now))
-        .bind(typed)
-        .bind(id.as_str())
-        .bind(seen.as_str())
-        .execute(write.connection())
-        .await
-        .with_context(|| format!("can't move prompt {id} on"))?
-        .rows_affected();
-        if moved == 1 {
-            record(&mut write, id, to, cause, now).await?;
-            if let Some(fact) = undelivered(to) {
-                append(&mut write, now, agent, Some(id), &fact).await?;
-            }
+        let moved = move_on(&mut write, prompt, to, cause, now, typed).await?;
+        if moved {
             write.commit().await?;
         }
-        Ok(moved == 1)
+        Ok(moved)
+    }
+
+    /// As [`Store::advance`], and tells the prompt's turn in the feed, whole or not at all. A turn that the feed knows
+    /// already is not told again.
+    pub async fn finish(
+        &self,
+        prompt: &Prompt,
+        to: &PromptState,
+        cause: &str,
+        now: Timestamp,
+        turn: &[Fact],
+    ) -> anyhow::Result<bool> {
+        let mut write = self.write().await?;
+        if !move_on(&mut write, prompt, to, cause, now, None).await? {
+            return Ok(false);
+        }
+        let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1")
+            .bind(prompt.id.as_str())
+            .fetch_one(write.connection())
+            .await
+            .context("can't read the feed")?;
+        for fact in turn.iter().filter(|_| known == 0) {
+            append(&mut write, now, &prompt.agent, Some(&prompt.id), fact).await?;
+        }
+        write.commit().await?;
+        Ok(true)
     }
 
     /// The text that was last typed for a prompt.
@@ -227,6 +236,38 @@ pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -
     .with_context(|| format!("can't store a prompt for {}", new.agent))?;
     record(write, &new.id, &state, &format!("{} by {}", new.source.word(), new.who), now).await?;
     Ok(Inserted::New(new.id.clone()))
+}
+
+/// Moves a prompt on within a caller's transaction, if it still is in the state that the caller saw; says whether it did.
+async fn move_on(
+    write: &mut Write,
+    prompt: &Prompt,
+    to: &PromptState,
+    cause: &str,
+    now: Timestamp,
+    typed: Option<&str>,
+) -> anyhow::Result<bool> {
+    let (id, agent, seen) = (&prompt.id, &prompt.agent, prompt.state.name());
+    let moved = sqlx::query(
+            "UPDATE inbox SET state = $1, detail = $2, since = $3, typed = COALESCE($4, typed) WHERE id = $5 AND state = $6",
+        )
+        .bind(to.name().as_str())
+        .bind(to_json(to)?)
+        .bind(micros(now))
+        .bind(typed)
+        .bind(id.as_str())
+        .bind(seen.as_str())
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't move prompt {id} on"))?
+        .rows_affected();
+    if moved == 1 {
+        record(write, id, to, cause, now).await?;
+        if let Some(fact) = undelivered(to) {
+            append(write, now, agent, Some(id), &fact).await?;
+        }
+    }
+    Ok(moved == 1)
 }
 
 /// What the feed says of a prompt that stops here, so that its author reads it.

@@ -59,7 +59,7 @@ pub enum StoreError {
         what: String,
     },
     /// It can't be opened or created.
-    #[error("can't open the database {path}: {what}; fleetd needs to write in that directory")]
+    #[error("can't open the database {path}: {what}; fleetd needs to write in that directory, and room on its disk")]
     Unreachable {
         /// The file.
         path: PathBuf,
@@ -256,6 +256,25 @@ mod tests {
         assert_eq!(store.typed_text(&id).await.unwrap().as_deref(), Some("text"));
         let states: Vec<_> = store.trace(&id).await.unwrap().into_iter().map(|step| step.state).collect();
         assert_eq!(states, [PromptState::Queued, typing]);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_only_the_screen_told_is_stored_once_with_its_prompt_s_end() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let facts = [Fact::TurnStarted { summary: "s".into() }, Fact::Said { text: "t".into() }];
+        for known in [&[][..], &[(now, Fact::Said { text: "by the record".into() })]] {
+            let id = store.insert_prompt(&new_prompt(&known.len().to_string()), now).await.unwrap().id().clone();
+            let told = known.iter().map(|(at, fact)| (*at, Some(id.clone()), fact.clone())).collect();
+            let batch = RecordBatch { facts: told, open_turn: "{}".into(), ..RecordBatch::default() };
+            store.append_records(&"ann".parse().unwrap(), &batch, now).await.unwrap();
+            let prompt = store.prompt(&id).await.unwrap().unwrap();
+            let done = PromptState::Done { by: Evidence::Screen };
+            assert!(store.finish(&prompt, &done, "idle", now, &facts).await.unwrap());
+            assert!(!store.finish(&prompt, &done, "idle", now, &facts).await.unwrap(), "stored twice");
+            let rows = store.feed_of_turn(&id).await.unwrap().len();
+            assert_eq!(rows, if known.is_empty() { facts.len() } else { known.len() });
+        }
     }
 
     #[tokio::test]

@@ -23,9 +23,10 @@ use crate::git::{Git, branch, worktree_path};
 use crate::model::{Clock, LaunchFile, NewPrompt, PromptId, Slug, Source};
 use crate::runtime::{AgentSetup, Conversation, Identity, Record, RecordKind, RecordSource};
 use crate::store::Store;
-use crate::tmux::{NewSession, Pane, PaneId, Server, family};
+use crate::tmux::{Death, NewSession, Pane, PaneId, Screen, Server, family};
 
 use conversation::OnDisk;
+use plan::Starts;
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
 
 /// How many agents are started at once.
@@ -33,6 +34,10 @@ const LAUNCHES_AT_ONCE: usize = 4;
 
 /// How long a CLI that chooses its conversation's id itself may take to show it.
 const ID_SHOWS: Duration = Duration::from_secs(15);
+
+/// How much of an ended program's screen is told.
+const LAST_LINES: usize = 3;
+const LAST_CHARACTERS: usize = 400;
 
 /// The size of an agent's pane: wide enough that a header line is never broken.
 const SIZE: (u32, u32) = (200, 50);
@@ -55,6 +60,16 @@ struct Shared {
     launching: Mutex<HashSet<Slug>>,
     slots: Semaphore,
     problems: Mutex<HashMap<Slug, String>>,
+    starts: Mutex<HashMap<Slug, Starts>>,
+}
+
+/// Whether an agent that ended soon after its last starts may be started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// After a pause that grows.
+    Growing,
+    /// At once: a person asked for it.
+    None,
 }
 
 /// What a pass saw and what it wants done.
@@ -77,18 +92,24 @@ impl Supervisor {
     /// A supervisor of the fleet named `fleet`, whose clones lie in `repos_dir`.
     pub fn new(store: Store, tmux: Server, git: Git, clock: Arc<dyn Clock>, fleet: String, repos_dir: PathBuf) -> Self {
         let slots = Semaphore::new(LAUNCHES_AT_ONCE);
-        let shared = Arc::new(Shared { launching: Mutex::default(), slots, problems: Mutex::default() });
+        let shared =
+            Shared { launching: Mutex::default(), slots, problems: Mutex::default(), starts: Mutex::default() };
+        let shared = Arc::new(shared);
         Self { store, tmux, git, clock, fleet, repos_dir, shared }
     }
 
     /// Looks at the server, which is started where it is not up, and plans.
-    pub async fn survey(&self, agents: &[Slug]) -> anyhow::Result<Survey> {
+    pub async fn survey(&self, agents: &[Slug], patience: Patience) -> anyhow::Result<Survey> {
         if !self.tmux.is_connected() {
             self.tmux.start().await.context("can't start the tmux server")?;
         }
         let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;
         let launching = self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut steps = plan::plan(agents, &panes, &self.fleet);
+        let starts = match patience {
+            Patience::Growing => self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Patience::None => HashMap::new(),
+        };
+        let mut steps = plan::plan(agents, &panes, &self.fleet, &starts, self.clock.now());
         steps.retain(|step| !launching.contains(step.agent()) || matches!(step, Step::Keep { .. }));
         Ok(Survey { steps, panes })
     }
@@ -97,7 +118,11 @@ impl Supervisor {
     pub async fn apply(&self, step: &Step, setup: &AgentSetup) -> anyhow::Result<()> {
         let agent = &setup.agent.slug;
         let done = match step {
-            Step::Keep { pane, .. } => self.follow(setup, pane).await,
+            Step::Keep { pane, .. } => {
+                self.forget_starts(agent);
+                self.follow(setup, pane).await
+            }
+            Step::Pause { pane, death, in_vain, .. } => Err(self.short_lives(pane, death, *in_vain).await),
             Step::Refuse { why, .. } => Err(anyhow::anyhow!("{why}")),
             Step::Create { .. } | Step::Respawn { .. } => {
                 let Some(_launching) = Launching::begin(&self.shared, agent) else { return Ok(()) };
@@ -117,18 +142,46 @@ impl Supervisor {
         self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()
     }
 
+    fn note_start(&self, agent: &Slug) {
+        let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = starts.get(agent).copied();
+        starts.insert(agent.clone(), Starts::one_more(before, self.clock.now()));
+    }
+
+    /// Forgets the starts of an agent that is alive, once its last one was a good one.
+    fn forget_starts(&self, agent: &Slug) {
+        let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if starts.get(agent).is_some_and(|starts| starts.was_good(self.clock.now())) {
+            starts.remove(agent);
+        }
+    }
+
+    /// What is said of an agent whose process ended soon after each start: how, and with which last words.
+    async fn short_lives(&self, pane: &PaneId, death: &Death, in_vain: u32) -> anyhow::Error {
+        // A pane that can't be looked at has no last words; how its process ended is known all the same.
+        let words = self.tmux.capture(pane).await.map(|screen| last_words(&screen)).unwrap_or_default();
+        let words = if words.is_empty() { "it left no words on its screen".to_owned() } else { words };
+        anyhow::anyhow!(
+            "it {} soon after each of {in_vain} starts: {words}. Mend that and run `fleet reconcile`; it is also tried \
+             again by itself, after growing pauses",
+            plan::how(death)
+        )
+    }
+
     async fn launch(&self, setup: &AgentSetup) -> anyhow::Result<()> {
         let agent = &setup.agent.slug;
+        std::fs::create_dir_all(&setup.cwd)
+            .with_context(|| format!("can't create the workspace {} of {agent}", setup.cwd.display()))?;
         let _slot = self.shared.slots.acquire().await.context("fleetd is shutting down")?;
         self.prepare_worktrees(setup).await?;
         // Looked at again, now that nobody else launches this agent: a clone takes long, another pass may have been quicker,
         // and after a restart of the tmux server the pane's id may be another agent's.
         let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;
-        let dead = match plan::step(agent, &panes, &self.fleet) {
+        let dead = match plan::step(agent, &panes, &self.fleet, None) {
             Step::Keep { .. } => return Ok(()),
             Step::Refuse { why, .. } => anyhow::bail!(why),
             Step::Create { .. } => None,
-            Step::Respawn { pane, .. } => Some(pane),
+            Step::Respawn { pane, .. } | Step::Pause { pane, .. } => Some(pane),
         };
         let row = self.store.conversation(agent).await?;
         let identity = setup.runtime.identity();
@@ -141,6 +194,7 @@ impl Supervisor {
         }
         self.store.count_launch(agent, chosen.id(), self.clock.now()).await?;
         CrashPoint::LaunchCounted.pass();
+        self.note_start(agent);
         let pane = match dead {
             Some(pane) => {
                 self.tmux.respawn(&pane, &setup.cwd, &argv).await.with_context(|| format!("can't resume {agent}"))?;
@@ -265,6 +319,16 @@ fn newest_lock(pid: u32, directory: &str) -> Option<String> {
         Some((std::fs::metadata(&lock).and_then(|found| found.modified()).ok(), id.to_string()))
     };
     open_files_in(&[pid], directory).into_iter().filter_map(named).max().map(|(_, id)| id)
+}
+
+/// The last lines of an ended program's screen, in one line. tmux's own "Pane is dead" is none of them.
+fn last_words(screen: &Screen) -> String {
+    let rows = screen.rows.iter().map(|row| row.text.trim());
+    let said: Vec<&str> = rows.filter(|row| !row.is_empty() && !row.starts_with("Pane is dead")).collect();
+    let words = said[said.len().saturating_sub(LAST_LINES)..].join(" ");
+    // Of a long text the end tells most.
+    let surplus = words.chars().count().saturating_sub(LAST_CHARACTERS);
+    words.chars().skip(surplus).collect()
 }
 
 /// What the CLI has on disk of the conversation `id`.

@@ -1,5 +1,9 @@
 //! What a pass must do, from what is wanted and what tmux shows: pure.
 
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
 use crate::model::Slug;
 use crate::tmux::{Death, Pane, PaneId};
 
@@ -7,6 +11,50 @@ use crate::tmux::{Death, Pane, PaneId};
 pub const TAG_AGENT: &str = "@fleet_agent";
 /// The pane option that names the fleet (the state directory) that a pane belongs to.
 pub const TAG_FLEET: &str = "@fleet_id";
+
+/// An agent that lived this long had a good start.
+const GOOD_LIFE: SignedDuration = SignedDuration::from_secs(30);
+
+/// The pause after the second start in a row that was no good; each further one doubles it.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The longest pause.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is remembered of an agent's starts, so that one that can't live is not started over and over. Only in memory: a
+/// restart of the daemon costs one early try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Starts {
+    last: Timestamp,
+    /// How many restarts in a row were not followed by a good life.
+    again: u32,
+}
+
+impl Starts {
+    /// One more start, at `now`.
+    pub fn one_more(before: Option<Self>, now: Timestamp) -> Self {
+        Self { last: now, again: before.map_or(0, |before| before.again.saturating_add(1)) }
+    }
+
+    /// Whether an agent that is alive at `now` has had a good life since.
+    pub fn was_good(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last) >= GOOD_LIFE
+    }
+
+    /// How many starts in a row ended soon, the first among them.
+    pub fn in_vain(&self) -> u32 {
+        self.again.saturating_add(1)
+    }
+
+    /// When the next start may be. The first restart may be at once.
+    fn next(&self) -> Timestamp {
+        let pause = match self.again {
+            0 => SignedDuration::ZERO,
+            again => FIRST_PAUSE.saturating_mul(1 << (again - 1).min(16)).min(LONGEST_PAUSE),
+        };
+        self.last.saturating_add(pause).unwrap_or(self.last)
+    }
+}
 
 /// One thing to do, or the reason to do nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +72,17 @@ pub enum Step {
         pane: PaneId,
         /// How it ended.
         death: Death,
+    },
+    /// The agent's process ended soon after each of its last starts: the next one waits.
+    Pause {
+        /// Whose.
+        agent: Slug,
+        /// Where.
+        pane: PaneId,
+        /// How it ended.
+        death: Death,
+        /// How many starts in a row ended soon.
+        in_vain: u32,
     },
     /// All is well.
     Keep {
@@ -47,6 +106,7 @@ impl Step {
         match self {
             Self::Create { agent }
             | Self::Respawn { agent, .. }
+            | Self::Pause { agent, .. }
             | Self::Keep { agent, .. }
             | Self::Refuse { agent, .. } => agent,
         }
@@ -55,7 +115,7 @@ impl Step {
     /// The pane that the agent has, where it has one.
     pub fn pane(&self) -> Option<&PaneId> {
         match self {
-            Self::Respawn { pane, .. } | Self::Keep { pane, .. } => Some(pane),
+            Self::Respawn { pane, .. } | Self::Pause { pane, .. } | Self::Keep { pane, .. } => Some(pane),
             Self::Create { .. } | Self::Refuse { .. } => None,
         }
     }
@@ -66,12 +126,10 @@ impl std::fmt::Display for Step {
         match self {
             Self::Create { agent } => write!(formatter, "{agent}: start it in a new session"),
             Self::Respawn { agent, death, .. } => {
-                let how = match death {
-                    Death::Exited(status) => format!("exited with status {status}"),
-                    Death::Killed(signal) => format!("was killed by signal {signal}"),
-                    Death::Unknown => "ended".to_owned(),
-                };
-                write!(formatter, "{agent}: it {how}; resume it in its pane")
+                write!(formatter, "{agent}: it {}; resume it in its pane", how(death))
+            }
+            Self::Pause { agent, death, in_vain, .. } => {
+                write!(formatter, "{agent}: it {} after each of {in_vain} starts; wait before the next", how(death))
             }
             Self::Keep { agent, .. } => write!(formatter, "{agent}: runs"),
             Self::Refuse { agent, why } => write!(formatter, "{agent}: {why}"),
@@ -79,20 +137,32 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// One step for each wanted agent, in their order. Panes that no wanted agent claims are not touched.
-pub fn plan(wanted: &[Slug], panes: &[Pane], fleet: &str) -> Vec<Step> {
-    wanted.iter().map(|agent| step(agent, panes, fleet)).collect()
+/// How a process ended, as the rest of a sentence.
+pub fn how(death: &Death) -> String {
+    match death {
+        Death::Exited(status) => format!("exited with status {status}"),
+        Death::Killed(signal) => format!("was killed by signal {signal}"),
+        Death::Unknown => "ended".to_owned(),
+    }
 }
 
-/// The step for one agent.
-pub fn step(agent: &Slug, panes: &[Pane], fleet: &str) -> Step {
+/// One step for each wanted agent, in their order. Panes that no wanted agent claims are not touched. Without `starts`
+/// nothing is put off.
+pub fn plan(wanted: &[Slug], panes: &[Pane], fleet: &str, starts: &HashMap<Slug, Starts>, now: Timestamp) -> Vec<Step> {
+    wanted.iter().map(|agent| step(agent, panes, fleet, starts.get(agent).filter(|it| now < it.next()))).collect()
+}
+
+/// The step for one agent; `too_soon` where its next start has to wait.
+pub fn step(agent: &Slug, panes: &[Pane], fleet: &str, too_soon: Option<&Starts>) -> Step {
     let tag = |pane: &Pane, name| pane.tags.get(name).map(String::as_str).unwrap_or_default().to_owned();
     let ours = |pane: &&Pane| tag(pane, TAG_AGENT) == agent.as_str() && tag(pane, TAG_FLEET) == fleet;
     let agent = agent.clone();
     if let Some(pane) = panes.iter().find(ours) {
-        return match pane.death {
-            Some(death) => Step::Respawn { agent, pane: pane.id.clone(), death },
-            None => Step::Keep { agent, pane: pane.id.clone() },
+        let pane_id = pane.id.clone();
+        return match (pane.death, too_soon) {
+            (Some(death), None) => Step::Respawn { agent, pane: pane_id, death },
+            (Some(death), Some(starts)) => Step::Pause { agent, pane: pane_id, death, in_vain: starts.in_vain() },
+            (None, _) => Step::Keep { agent, pane: pane_id },
         };
     }
     let Some(other) = panes.iter().find(|pane| pane.session == agent.as_str()) else { return Step::Create { agent } };
@@ -158,11 +228,35 @@ mod tests {
             ),
         ];
         for (name, panes, expected) in rows {
-            assert_eq!(plan(std::slice::from_ref(&agent), &panes, "f1"), [expected], "{name}");
+            let steps = plan(std::slice::from_ref(&agent), &panes, "f1", &HashMap::new(), Timestamp::UNIX_EPOCH);
+            assert_eq!(steps, [expected], "{name}");
         }
         for tags in [vec![], vec![(TAG_AGENT, "pr"), (TAG_FLEET, "f2")]] {
-            let steps = plan(std::slice::from_ref(&agent), &[pane("%1", "pr", &tags, None)], "f1");
+            let panes = [pane("%1", "pr", &tags, None)];
+            let steps = plan(std::slice::from_ref(&agent), &panes, "f1", &HashMap::new(), Timestamp::UNIX_EPOCH);
             assert!(matches!(&steps[..], [Step::Refuse { .. }]), "{tags:?}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_cannot_live_is_not_started_over_and_over_and_one_that_was_killed_once_is_back_at_once() {
+        let agent: Slug = "pr".parse().unwrap();
+        let tags = [(TAG_AGENT, "pr"), (TAG_FLEET, "f1")];
+        let dead = [pane("%1", "pr", &tags, Some(Death::Exited(127)))];
+        let mut starts = None;
+        let mut waits = Vec::new();
+        let mut now = Timestamp::UNIX_EPOCH;
+        for _ in 0..8 {
+            starts = Some(Starts::one_more(starts, now));
+            let known = HashMap::from([(agent.clone(), starts.unwrap())]);
+            let begun = now;
+            while let [Step::Pause { .. }] = &plan(std::slice::from_ref(&agent), &dead, "f1", &known, now)[..] {
+                now += SignedDuration::from_secs(1);
+            }
+            waits.push(now.duration_since(begun).as_secs());
+        }
+        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+        let good = Starts::one_more(starts, now);
+        assert!(!good.was_good(now + SignedDuration::from_secs(29)) && good.was_good(now + GOOD_LIFE));
     }
 }

@@ -22,7 +22,7 @@ mod verbs;
 pub use error::TmuxError;
 pub use exec::Version;
 pub use key::Key;
-pub use occupant::{ProcessMark, ProcessStatus, family};
+pub use occupant::{LONGEST_LINE, ProcessMark, ProcessStatus, family, reads_whole_lines};
 pub use pane::{Death, Pane, PaneId};
 pub use parse::Notice;
 pub use process::wait_for_exit;

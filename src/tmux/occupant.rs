@@ -79,6 +79,19 @@ impl ProcessStatus {
     }
 }
 
+/// Whether a process reads its terminal line by line (the terminal's canonical mode): a pasted text is then handed over a
+/// line at a time, and what a line has beyond [`LONGEST_LINE`] is cut off. False where that can't be told.
+pub fn reads_whole_lines(pid: u32) -> bool {
+    // Not to become our own terminal, and never to wait for one.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let opened = rustix::fs::open(format!("/proc/{pid}/fd/0"), flags, rustix::fs::Mode::empty());
+    let modes = opened.and_then(rustix::termios::tcgetattr);
+    modes.is_ok_and(|modes| modes.local_modes.contains(rustix::termios::LocalModes::ICANON))
+}
+
+/// The longest line, in bytes and without its end, that a terminal hands over whole (`N_TTY_BUF_SIZE` is 4,096).
+pub const LONGEST_LINE: usize = 4095;
+
 /// A process and all that descend from it, itself first: CLIs installed from npm run behind a wrapper.
 pub fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];

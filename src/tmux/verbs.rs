@@ -70,6 +70,14 @@ impl Server {
         seen.map(|(_, screen)| screen).ok_or_else(|| TmuxError::NoSuchPane(id.to_string()))
     }
 
+    /// The text of a pane with at most `most` lines that scrolled away, oldest first; lines that were wrapped are whole again.
+    pub async fn history(&self, id: &PaneId, most: u32) -> Result<Vec<String>> {
+        let start = format!("-{most}");
+        let command = Command::new("capture-pane").args(["-p", "-J", "-S", &start, "-t", id.as_str()]);
+        let lines = self.call("capture-pane", Repeat::Safe, vec![command]).await?;
+        Ok(lines.into_iter().map(|line| line.trim_end().to_owned()).collect())
+    }
+
     /// Makes a session whose pane carries our tags, keeps its screen when its process ends, and keeps its size. At no moment
     /// does it exist without its tags. When the program ends, tmux scrolls its screen up a line to say so. Fails with [`TmuxError::SessionExists`] where the name is taken.
     pub async fn create(&self, new: &NewSession) -> Result<Pane> {

@@ -12,7 +12,7 @@ use fleetd::git::Git;
 use fleetd::model::{PromptId, StateName, SystemClock, text};
 use fleetd::runtime::{self, AgentSetup};
 use fleetd::store::Store;
-use fleetd::supervisor::{Step, Supervisor, TAG_AGENT, TAG_FLEET};
+use fleetd::supervisor::{Patience, Step, Supervisor, TAG_AGENT, TAG_FLEET};
 use fleetd::tmux::{Server, ServerOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -160,7 +160,7 @@ async fn a_step_that_another_pass_was_quicker_with_does_not_start_an_agent_a_sec
     let directory = tempfile::Builder::new().prefix("ft").tempdir_in("/tmp").unwrap();
     let (supervisor, tmux, store, setup) = supervised(directory.path()).await;
     let agents = [setup.agent.slug.clone()];
-    let step = async || supervisor.survey(&agents).await.unwrap().steps.remove(0);
+    let step = async || supervisor.survey(&agents, Patience::None).await.unwrap().steps.remove(0);
     let launches = async || store.conversation(&agents[0]).await.unwrap().unwrap().launches;
 
     let create = step().await;

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod bad_input;
+mod cli;
+mod frozen;
 mod git_repositories;
 mod hostile_crashes;
 mod hostile_fleet;
 mod hostile_records;
+mod line_program;
 mod main_job;
 mod packaging;
 mod practice_agent;
@@ -13,6 +17,7 @@ mod practice_hook;
 mod practice_launch;
 mod real_agents;
 mod real_fleet;
+mod runtime_conformance;
 mod slack_churn;
 mod slack_in;
 mod slack_manifest;
