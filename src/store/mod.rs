@@ -25,8 +25,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use conversation::ConversationRow;
@@ -39,9 +39,33 @@ pub use nudge::nudge_key;
 #[derive(Debug, Clone)]
 pub struct Store {
     read: SqlitePool,
-    plain: SqlitePool,
-    durable: SqlitePool,
-    line: Arc<Mutex<()>>,
+    options: SqliteConnectOptions,
+    line: Arc<Mutex<Option<Writer>>>,
+}
+
+/// The connection that writes. Kept by hand and not in a pool, which would ask a connection whether it lives before and
+/// after each use: two round trips to its thread beside the few that a write needs.
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    durability: Durability,
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Plain,
+    Durable,
+}
+
+impl Durability {
+    /// Begins a write on a connection that was last used otherwise. SQLite's `synchronous` holds until it is set again.
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Plain => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            Self::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+        }
+    }
 }
 
 /// Why the database can't be used.
@@ -68,20 +92,24 @@ pub enum StoreError {
     },
 }
 
-/// A transaction that holds its place in the line of writers. Nothing is stored until [`Write::commit`].
+/// A transaction that holds its place in the line of writers. Nothing is stored until [`Write::commit`]; dropped before, its
+/// connection is closed, which undoes whatever was done in it.
 pub struct Write {
-    transaction: Transaction<'static, Sqlite>,
-    _turn: OwnedMutexGuard<()>,
+    writer: Writer,
+    turn: OwnedMutexGuard<Option<Writer>>,
 }
 
 impl Write {
-    pub(crate) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
-        &mut self.transaction
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.writer.connection
     }
 
     /// Stores everything that was done in it, or nothing.
-    pub async fn commit(self) -> anyhow::Result<()> {
-        self.transaction.commit().await.context("can't store in fleet.db; is the disk full?")
+    pub async fn commit(mut self) -> anyhow::Result<()> {
+        let done = sqlx::raw_sql("COMMIT").execute(self.connection()).await;
+        done.context("can't store in fleet.db; is the disk full?")?;
+        *self.turn = Some(self.writer);
+        Ok(())
     }
 }
 
@@ -96,13 +124,14 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(Duration::from_secs(10))
             .disable_statement_logging();
-        let one =
-            |sync| SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone().synchronous(sync));
         let store = Self {
-            plain: one(SqliteSynchronous::Normal),
-            durable: one(SqliteSynchronous::Full),
-            read: SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.clone()),
-            line: Arc::new(Mutex::new(())),
+            // The file is local: a connection to it does not go stale while it lies in the pool.
+            read: SqlitePoolOptions::new()
+                .max_connections(4)
+                .test_before_acquire(false)
+                .connect_lazy_with(options.clone()),
+            options,
+            line: Arc::default(),
         };
         store.check(path).await?;
         Ok(store)
@@ -116,22 +145,27 @@ impl Store {
             let path = path.to_owned();
             if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
         };
+        let mut connection = self.options.connect().await.map_err(judge)?;
         let verdict: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.durable).await.map_err(judge)?;
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(judge)?;
         if verdict != "ok" {
             return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
         }
-        migrator().run(&self.durable).await.map_err(|error| match error {
+        migrator().run(&mut connection).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => judge(error),
             other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
-        })
+        })?;
+        connection.close().await.map_err(judge)
     }
 
     /// Closes every connection; what was committed is in the file.
     pub async fn close(&self) {
         self.read.close().await;
-        self.plain.close().await;
-        self.durable.close().await;
+        if let Some(writer) = self.line.lock().await.take()
+            && let Err(error) = writer.connection.close().await
+        {
+            tracing::debug!(%error, "the database was not closed cleanly; it is whole all the same");
+        }
     }
 
     pub(crate) fn read(&self) -> &SqlitePool {
@@ -140,18 +174,30 @@ impl Store {
 
     /// A write that survives the daemon's death.
     pub async fn write(&self) -> anyhow::Result<Write> {
-        self.begin(&self.plain).await
+        self.begin(Durability::Plain).await
     }
 
     /// A write that survives a power cut too.
     pub async fn write_durably(&self) -> anyhow::Result<Write> {
-        self.begin(&self.durable).await
+        self.begin(Durability::Durable).await
     }
 
-    async fn begin(&self, pool: &SqlitePool) -> anyhow::Result<Write> {
-        let turn = Arc::clone(&self.line).lock_owned().await;
-        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.context("can't begin to write in fleet.db")?;
-        Ok(Write { transaction, _turn: turn })
+    async fn begin(&self, durability: Durability) -> anyhow::Result<Write> {
+        let told = "can't begin to write in fleet.db";
+        let mut turn = Arc::clone(&self.line).lock_owned().await;
+        // Out of its place until the commit: whoever gives up half-way drops it, and with it the half of a write.
+        let kept = turn.take();
+        let sql = if kept.as_ref().is_some_and(|writer| writer.durability == durability) {
+            "BEGIN IMMEDIATE"
+        } else {
+            durability.begin()
+        };
+        let mut connection = match kept {
+            Some(writer) => writer.connection,
+            None => self.options.connect().await.context(told)?,
+        };
+        sqlx::raw_sql(sql).execute(&mut connection).await.context(told)?;
+        Ok(Write { writer: Writer { connection, durability }, turn })
     }
 
     /// A single named value.
@@ -283,6 +329,32 @@ mod tests {
         assert_eq!(store.evidence(&id).await.unwrap(), [row]);
         let conversation = store.conversation(&"ann".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(conversation, ConversationRow { id: "conversation-1".into(), launches: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_given_up_half_way_leaves_nothing_and_stops_nobody() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        for durable in [false, true] {
+            let mut write = if durable { store.write_durably().await } else { store.write().await }.unwrap();
+            insert_prompt(&mut write, &new_prompt("half"), now).await.unwrap();
+            drop(write);
+            assert_eq!(store.open_prompts(&"ann".parse().unwrap()).await.unwrap(), []);
+            store.set_note("after", "it goes on").await.unwrap();
+        }
+        store.insert_prompt(&new_prompt("whole"), now).await.unwrap();
+        assert_eq!(store.open_prompts(&"ann".parse().unwrap()).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_a_durable_write_waits_for_the_disk_whatever_was_written_before() {
+        let (_directory, store) = scratch().await;
+        for (durable, level) in [(false, 1), (true, 2), (true, 2), (false, 1), (true, 2)] {
+            let mut write = if durable { store.write_durably().await } else { store.write().await }.unwrap();
+            let set: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(write.connection()).await.unwrap();
+            assert_eq!(set, level, "durable: {durable}");
+            write.commit().await.unwrap();
+        }
     }
 
     #[tokio::test]
