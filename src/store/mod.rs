@@ -25,9 +25,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
 pub use conversation::ConversationRow;
 pub use feed::move_feed_cursor;
@@ -38,13 +38,13 @@ pub use nudge::nudge_key;
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    read: SqlitePool,
+    reader: Arc<Mutex<Option<SqliteConnection>>>,
     options: SqliteConnectOptions,
     line: Arc<Mutex<Option<Writer>>>,
 }
 
-/// The connection that writes. Kept by hand and not in a pool, which would ask a connection whether it lives before and
-/// after each use: two round trips to its thread beside the few that a write needs.
+/// The connection that writes. It and the one that reads are kept by hand and not in a pool, which would ask a connection
+/// whether it lives before and after each use: two round trips to its thread beside the few that a query needs.
 #[derive(Debug)]
 struct Writer {
     connection: SqliteConnection,
@@ -124,52 +124,28 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(Duration::from_secs(10))
             .disable_statement_logging();
-        let store = Self {
-            // The file is local: a connection to it does not go stale while it lies in the pool.
-            read: SqlitePoolOptions::new()
-                .max_connections(4)
-                .test_before_acquire(false)
-                .connect_lazy_with(options.clone()),
-            options,
-            line: Arc::default(),
-        };
-        store.check(path).await?;
-        Ok(store)
-    }
-
-    async fn check(&self, path: &Path) -> Result<(), StoreError> {
-        let judge = |error: sqlx::Error| {
-            let what = error.to_string();
-            let damaged =
-                ["malformed", "not a database", "disk image", "short read"].iter().any(|sign| what.contains(sign));
-            let path = path.to_owned();
-            if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
-        };
-        let mut connection = self.options.connect().await.map_err(judge)?;
-        let verdict: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(judge)?;
-        if verdict != "ok" {
-            return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
-        }
-        migrator().run(&mut connection).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => judge(error),
-            other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
-        })?;
-        connection.close().await.map_err(judge)
+        let reader = check(&options, path).await?;
+        Ok(Self { reader: Arc::new(Mutex::new(Some(reader))), options, line: Arc::default() })
     }
 
     /// Closes every connection; what was committed is in the file.
     pub async fn close(&self) {
-        self.read.close().await;
-        if let Some(writer) = self.line.lock().await.take()
-            && let Err(error) = writer.connection.close().await
-        {
-            tracing::debug!(%error, "the database was not closed cleanly; it is whole all the same");
+        let writer = self.line.lock().await.take().map(|writer| writer.connection);
+        for connection in [writer, self.reader.lock().await.take()].into_iter().flatten() {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "the database was not closed cleanly; it is whole all the same");
+            }
         }
     }
 
-    pub(crate) fn read(&self) -> &SqlitePool {
-        &self.read
+    /// The connection that reads, for one query: never held over another await.
+    pub(crate) async fn read(&self) -> anyhow::Result<MappedMutexGuard<'_, SqliteConnection>> {
+        let mut reader = self.reader.lock().await;
+        let connection = match reader.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await.context("can't open fleet.db")?,
+        };
+        Ok(MutexGuard::map(reader, |place| place.insert(connection)))
     }
 
     /// A write that survives the daemon's death.
@@ -204,7 +180,7 @@ impl Store {
     pub async fn note(&self, name: &str) -> anyhow::Result<Option<String>> {
         sqlx::query_scalar("SELECT value FROM note WHERE name = $1")
             .bind(name)
-            .fetch_optional(self.read())
+            .fetch_optional(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read the note {name} from fleet.db"))
     }
@@ -222,6 +198,28 @@ impl Store {
         .with_context(|| format!("can't store the note {name} in fleet.db"))?;
         write.commit().await
     }
+}
+
+/// A connection to a database that is sound and up to date.
+async fn check(options: &SqliteConnectOptions, path: &Path) -> Result<SqliteConnection, StoreError> {
+    let judge = |error: sqlx::Error| {
+        let what = error.to_string();
+        let damaged =
+            ["malformed", "not a database", "disk image", "short read"].iter().any(|sign| what.contains(sign));
+        let path = path.to_owned();
+        if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
+    };
+    let mut connection = options.connect().await.map_err(judge)?;
+    let verdict: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(judge)?;
+    if verdict != "ok" {
+        return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
+    }
+    migrator().run(&mut connection).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => judge(error),
+        other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
+    })?;
+    Ok(connection)
 }
 
 fn migrator() -> Migrator {
