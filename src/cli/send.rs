@@ -19,6 +19,9 @@ use crate::model::{Fact, PromptId, PromptState, Slug, StateName};
 /// How long one question waits in the daemon.
 const QUESTION: Duration = Duration::from_secs(20);
 
+/// How often a prompt is handed in again where the answer got lost.
+const HAND_IN_AGAIN: u32 = 10;
+
 /// Give an agent a prompt and wait until it has verifiably taken it.
 ///
 /// Exit codes: 0 confirmed, 2 usage or no such agent, 3 failed, 4 uncertain, 5 fleetd is not running (the prompt is kept
@@ -56,7 +59,7 @@ pub async fn run(args: SendArgs, surroundings: &Surroundings) -> anyhow::Result<
     };
     let keep = Keep { id: PromptId::random(), agent, who: surroundings.who(), body: body(&args)? };
     let client = surroundings.client();
-    let id = match client.post::<Kept>("/v1/prompts", &keep).await {
+    let id = match hand_in(&client, &keep).await {
         Ok(kept) => kept.id,
         Err(ClientError::NotRunning(_)) => return keep_offline(&keep, surroundings).await,
         Err(error) => return Err(error.into()),
@@ -83,6 +86,21 @@ fn body(args: &SendArgs) -> anyhow::Result<String> {
             Ok(text)
         }
         (None, prompt) => Ok(prompt.unwrap_or_default().to_owned()),
+    }
+}
+
+/// Hands the prompt in. A daemon that dies over it leaves open whether it is stored: it is handed in again under the same id,
+/// which makes it one prompt, so that nobody has to send it twice.
+async fn hand_in(client: &Client, keep: &Keep) -> Result<Kept, ClientError> {
+    let mut left = HAND_IN_AGAIN;
+    loop {
+        match client.post::<Kept>("/v1/prompts", keep).await {
+            Err(ClientError::Other(_)) if left > 0 => {
+                left -= 1;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl Surroundings {
     /// Who asks: the person behind sudo, too.
     pub fn who(&self) -> String {
         let names = ["SUDO_USER", "USER", "LOGNAME"];
-        names.iter().find_map(|name| self.environment.get(name)).unwrap_or("somebody").to_owned()
+        let named = names.iter().find_map(|name| self.environment.get(name)).map(str::to_owned);
+        named.or_else(login_name).unwrap_or_else(|| "somebody".to_owned())
     }
 
     /// What is said of an agent's name that is none, by the daemon's list or else the file's.
@@ -54,4 +55,12 @@ impl Surroundings {
         let known = || fleet.agents.iter().map(|agent| agent.slug.as_str());
         (!known().any(|slug| slug == name)).then(|| unknown_agent(name, known()))
     }
+}
+
+/// The name of the user in `/etc/passwd`, for a shell that has no `$USER` (cron, containers).
+fn login_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.into_iter().find(|user| user.get(2) == Some(&uid.as_str())).map(|user| user[0].to_owned())
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod check_agent;
+mod crash;
 mod environment;
 mod fleet;
 mod judge;
@@ -16,6 +17,7 @@ mod surroundings;
 mod tree;
 mod when;
 
+pub use crash::{CrashPoint, arm_crash};
 pub use environment::{Environment, StateDir};
 pub use fleet::{Agent, Fleet, Permissions, Repo, RuntimeConfig};
 pub use load::{ConfigError, NotFound, find, load};

@@ -12,7 +12,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 
 use super::event::Event;
 use super::fleet::Running;
@@ -40,7 +43,11 @@ pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("can't listen on {}", path.display()))?;
+    // Private from its first moment: in a state directory of looser rights anybody could connect before it is protected.
+    let usual = umask(Mode::from_raw_mode(0o177));
+    let bound = UnixListener::bind(path);
+    umask(usual);
+    let listener = bound.with_context(|| format!("can't listen on {}", path.display()))?;
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(path, private).with_context(|| format!("can't protect {}", path.display()))?;
     Ok(listener)
@@ -153,12 +160,13 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
     };
     let until = deadline(ask.seconds);
     let mut news = running.news.subscribe();
+    let mut stop = running.stop.subscribe();
     loop {
         news.mark_unchanged();
         let Some(prompt) = running.store.prompt(&id).await? else {
             return Err(Failure(StatusCode::NOT_FOUND, anyhow::anyhow!("there is no prompt {id}")));
         };
-        if !settled(prompt.state.name()) && wait(&mut news, until).await {
+        if !settled(prompt.state.name()) && wait(&mut news, &mut stop, until).await {
             continue;
         }
         let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
@@ -195,13 +203,14 @@ async fn feed(State(running): Fleet, Query(query): Query<FeedQuery>) -> Answer<F
     };
     let until = deadline(query.seconds);
     let mut news = running.news.subscribe();
+    let mut stop = running.stop.subscribe();
     loop {
         news.mark_unchanged();
         let mut rows = running.store.feed_after(after, PAGE).await?;
         after = rows.last().map_or(after, |row| row.seq);
         let more = rows.len() == PAGE as usize;
         rows.retain(|row| agents.is_empty() || agents.contains(&row.agent));
-        if rows.is_empty() && (more || wait(&mut news, until).await) {
+        if rows.is_empty() && (more || wait(&mut news, &mut stop, until).await) {
             continue;
         }
         return Ok(Json(FeedPage { rows, next: after }));
@@ -225,6 +234,9 @@ fn deadline(seconds: u64) -> tokio::time::Instant {
 }
 
 /// Waits for news; false once the time is over or the daemon stops.
-async fn wait(news: &mut tokio::sync::watch::Receiver<u64>, until: tokio::time::Instant) -> bool {
-    matches!(tokio::time::timeout_at(until, news.changed()).await, Ok(Ok(())))
+async fn wait(news: &mut watch::Receiver<u64>, stop: &mut watch::Receiver<bool>, until: tokio::time::Instant) -> bool {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => false,
+        changed = tokio::time::timeout_at(until, news.changed()) => matches!(changed, Ok(Ok(()))),
+    }
 }

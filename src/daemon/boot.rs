@@ -20,6 +20,7 @@ use crate::git::Git;
 use crate::mirror::Mirror;
 use crate::model::Clock;
 use crate::runtime::{self, AgentSetup};
+use crate::schedule::Stamps;
 use crate::store::Store;
 use crate::supervisor::{Supervisor, TAG_AGENT, TAG_FLEET};
 use crate::tmux::{Server, ServerOptions};
@@ -53,13 +54,14 @@ pub struct Booted {
     pub running: Arc<Running>,
     /// Where the local API listens.
     pub socket: PathBuf,
-    /// Where everything is kept.
-    pub state: StateDir,
+    /// The days' stamps.
+    pub stamps: Stamps,
 }
 
 /// Boots.
 pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> anyhow::Result<Booted> {
     let Options { config, state, environment, clock, executable } = options;
+    config::arm_crash(&environment)?;
     let fleet = config::load(&config, &environment)?;
     create_private_dir(state.root()).with_context(|| {
         format!("can't create the state directory {}; choose another with --state", state.root().display())
@@ -79,6 +81,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     for agent in &fleet.agents {
         agents.push(Arc::new(AgentPost::new(setup(agent, &fleet, &state, &environment, &executable)?)));
     }
+    let (socket, stamps) = (state.socket(), Stamps::new(state.clone()));
     let running = Running {
         since: clock.now(),
         supervisor,
@@ -86,6 +89,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         mirror: Mirror::new(store.clone(), Arc::clone(&clock)),
         agents,
         events,
+        state,
         news: watch::Sender::new(0),
         stop: watch::Sender::new(false),
         supervise: Notify::new(),
@@ -99,7 +103,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         tmux,
         _lock: lock,
     };
-    Ok(Booted { running: Arc::new(running), socket: state.socket(), state })
+    Ok(Booted { running: Arc::new(running), socket, stamps })
 }
 
 /// Keeps a second daemon out of this state directory for as long as the file is open.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::event::Event;
 use super::protocol::SlackStatus;
-use crate::config::Fleet;
+use crate::config::{Fleet, StateDir};
 use crate::delivery::guard::Hold;
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
@@ -40,6 +40,8 @@ pub struct Running {
     pub mirror: Mirror,
     /// The agents, in file order.
     pub agents: Vec<Arc<AgentPost>>,
+    /// Where everything is kept.
+    pub state: StateDir,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// Rises whenever a reader of the store may find something new.
@@ -68,6 +70,8 @@ pub struct AgentPost {
     pub wake: Notify,
     /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
     seen: Mutex<Seen>,
+    /// Held while its records are read: two readings at once would tell the same twice.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default, Clone)]
@@ -81,7 +85,7 @@ struct Seen {
 impl AgentPost {
     /// An agent that nobody has looked at yet.
     pub fn new(setup: AgentSetup) -> Self {
-        Self { setup, wake: Notify::new(), seen: Mutex::default() }
+        Self { setup, wake: Notify::new(), seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     /// Its name.
@@ -92,6 +96,11 @@ impl AgentPost {
     /// What held its next prompt back in the last pass.
     pub fn hold(&self) -> Option<Hold> {
         self.seen().hold
+    }
+
+    /// Its pane, as far as the last look at tmux showed one.
+    pub fn pane(&self) -> Option<PaneId> {
+        self.seen().pane
     }
 
     /// Its record files that exist.
@@ -175,6 +184,7 @@ impl Running {
             |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
         let mut sources = post.setup.runtime.records(&post.setup.context(conversation));
         sources.retain(known);
+        let _reading = post.reading.lock().await;
         self.mirror.pass(post.slug(), &post.setup.runtime, sources).await
     }
 

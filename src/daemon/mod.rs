@@ -27,7 +27,6 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-use crate::schedule::Stamps;
 use crate::tmux::Notice;
 
 pub use api::LONGEST_PROMPT;
@@ -60,23 +59,38 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tasks.spawn(worker::agent(Arc::clone(&running), Arc::clone(post), Arc::clone(&watcher)));
     }
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
-    tasks.spawn(nudge::run(Arc::clone(&running), Stamps::new(booted.state)));
+    tasks.spawn(nudge::run(Arc::clone(&running), booted.stamps));
     tasks.spawn(serve(listener, Arc::clone(&running)));
-    tasks.spawn(bridge::run(Arc::clone(&running), environment));
+    // Alone may end before the daemon does: without tokens there is nothing to bridge.
+    let bridge = tokio::spawn(bridge::run(Arc::clone(&running), environment));
+    let bridge_end = bridge.abort_handle();
     let mut ticker = ticker(&running).await?;
 
     // Outside systemd there is nobody to tell.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     tracing::info!(agents = running.agents.len(), "fleetd is up");
-    let looped = event_loop(&running, &mut events).await;
+    let looped = tokio::select! {
+        looped = event_loop(&running, &mut events) => looped,
+        // Without it the fleet would look well and do nothing: an end that is seen, and mended by a restart, is better.
+        Some(ended) = tasks.join_next() => Err(match ended {
+            Ok(()) => anyhow::anyhow!("a task of fleetd ended before its time"),
+            Err(error) => anyhow::Error::new(error).context("a task of fleetd failed"),
+        }),
+    };
 
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     running.stop.send_replace(true);
     ticker.shutdown().await.ok();
-    let ended = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+    let ended = tokio::time::timeout(GRACE, async {
+        while tasks.join_next().await.is_some() {}
+        // It panicked, which was told when it did.
+        bridge.await.ok();
+    })
+    .await;
     if ended.is_err() {
         tracing::debug!("some tasks did not end in time; the next start makes good what they left");
         tasks.abort_all();
+        bridge_end.abort();
     }
     running.store.close().await;
     tracing::info!("fleetd has stopped; sessions and agents go on");

@@ -1,16 +1,20 @@
 //! The tasks behind the event loop: one for each agent (mirror, then delivery, never at once) and one for the supervisor.
 //! Each runs a pass when it is woken, and again by itself only while something is under way.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::fleet::{AgentPost, Running};
+use super::offline;
 use super::protocol::ReconciledStep;
 use super::watch::Watcher;
 use crate::model::StateName;
+use crate::runtime::Identity;
 use crate::supervisor::{Step, Survey};
 
 /// How soon a pass that failed is tried again.
@@ -35,7 +39,9 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
             () = post.wake.notified() => {}
             () = pause => {}
         }
-        again = match agent_pass(&running, &post, &watcher).await {
+        // A pass that panics is a pass that failed: its agent is not left without anybody for ever, nor are the others.
+        let pass = AssertUnwindSafe(agent_pass(&running, &post, &watcher)).catch_unwind().await;
+        again = match pass.unwrap_or_else(|_| Err(anyhow::anyhow!("fleetd has a defect: a pass panicked"))) {
             Ok(again) => again,
             Err(error) => {
                 tracing::warn!(agent = %post.slug(), "{error:#}");
@@ -46,10 +52,18 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
 }
 
 async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
+    if let (Identity::LockFile { .. }, Some(pane)) = (post.setup.runtime.identity(), post.pane()) {
+        // A prompt that went to a conversation that nobody reads would look lost, and be typed again.
+        running.supervisor.follow(&post.setup, &pane).await?;
+    }
     let conversation = running.conversation(post.slug()).await?;
     let progress = running.mirror(post, &conversation).await?;
     if post.set_progress(&progress) {
         watcher.watch(post, &progress.files);
+    }
+    if progress.backlog {
+        // What was not read yet may hold the proof that a prompt arrived.
+        return Ok(Some(Duration::ZERO));
     }
     let report = running.delivery.pass(&running.target(post, &conversation)).await?;
     for (prompt, state) in &report.moved {
@@ -78,6 +92,11 @@ pub async fn supervisor(running: Arc<Running>) {
             Err(error) => Some(format!("{error:#}")),
         };
         running.set_problem("tmux", problem);
+        let taken = offline::take_in(&running.state, &running.store, running.clock.now()).await;
+        running.set_problem("offline", taken.as_ref().err().map(|error| format!("{error:#}")));
+        for agent in taken.unwrap_or_default() {
+            running.tell(Event::Inbox(agent));
+        }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = running.supervise.notified() => {}
@@ -108,6 +127,11 @@ fn start(
         let running = Arc::clone(running);
         started(tokio::spawn(async move {
             let Some(post) = running.agent(step.agent()).map(Arc::clone) else { return (step, Ok(())) };
+            if matches!(step, Step::Create { .. } | Step::Respawn { .. })
+                && let Err(error) = catch_up(&running, &post).await
+            {
+                tracing::warn!(agent = %post.slug(), "can't read its records before it is started: {error:#}");
+            }
             let before = running.supervisor.problem(post.slug());
             let done = running.supervisor.apply(&step, &post.setup).await;
             if let Err(error) = &done
@@ -120,6 +144,21 @@ fn start(
             }
             (step, done)
         }));
+    }
+}
+
+/// Reads an agent's records to their end: a person may have begun another conversation that the store does not know yet, and
+/// that one is to be resumed.
+async fn catch_up(running: &Running, post: &AgentPost) -> anyhow::Result<()> {
+    loop {
+        let conversation = running.conversation(post.slug()).await?;
+        let progress = running.mirror(post, &conversation).await?;
+        if progress.facts || progress.evidence {
+            running.tell(Event::Progress(post.slug().clone()));
+        }
+        if !progress.backlog && running.conversation(post.slug()).await? == conversation {
+            return Ok(());
+        }
     }
 }
 

@@ -67,7 +67,10 @@ fn still_for(stillness: &mut Option<Stillness>, screen: &Screen, now: Timestamp)
     }
     let hash: [u8; 32] = hasher.finalize().into();
     match stillness {
-        Some(known) if known.screen == hash => Duration::try_from(now.duration_since(known.since)).unwrap_or_default(),
+        // A clock that was set back must not make a still screen look restless until it is there again.
+        Some(known) if known.screen == hash && known.since <= now => {
+            Duration::try_from(now.duration_since(known.since)).unwrap_or_default()
+        }
         other => {
             *other = Some(Stillness { screen: hash, since: now });
             Duration::ZERO

@@ -6,6 +6,7 @@
 
 pub mod guard;
 mod look;
+mod own;
 mod plan;
 
 use std::collections::HashMap;
@@ -13,7 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::SignedDuration;
 
+use crate::config::CrashPoint;
 use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::{EvidenceRow, Store};
@@ -21,6 +24,7 @@ use crate::tmux::{Key, PaneId, Server, TmuxError};
 
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
+use own::is_ours;
 use plan::{InBox, Known, Step, Wait, plan};
 
 /// How soon after a paste the box is looked at again, and how rarely at last: a fast program shows it within a millisecond or
@@ -35,6 +39,9 @@ const LONG_IDLE: Duration = Duration::from_secs(15);
 
 /// The same for an agent without any record.
 const IDLE_WITHOUT_RECORD: Duration = Duration::from_secs(2);
+
+/// A prompt's time lies further ahead than this only where the clock was set back.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// How soon a keystroke that was held back at the last moment is tried again.
 const HELD_BACK: Duration = Duration::from_millis(200);
@@ -78,8 +85,8 @@ pub struct Report {
 #[derive(Default)]
 struct Memory {
     stillness: Option<Stillness>,
-    /// What the box showed after our own paste into an empty box; none while it showed nothing yet.
-    pasted: Option<(PromptId, Option<InputBox>)>,
+    /// The prompt that we pasted into an empty box last.
+    pasted: Option<PromptId>,
 }
 
 impl Delivery {
@@ -94,23 +101,36 @@ impl Delivery {
         let mut report = Report::default();
         let prompts = self.store.open_prompts(slug).await?;
         for prompt in prompts.iter().filter(|prompt| prompt.state.name() == StateName::Uncertain) {
-            let known = Known { record: self.record(prompt).await?, ..self.known(target, prompt, None, false) };
-            self.apply(target, prompt, plan(&prompt.state, prompt.since, known, self.clock.now()), &mut report).await?;
+            let known = Known { record: self.record(prompt).await?, ..self.known(target, prompt, "", None, false) };
+            let step = plan(&prompt.state, prompt.since, known, self.clock.now());
+            self.apply(target, prompt, "", step, &mut report).await?;
         }
         let flying = [StateName::Typing, StateName::Submitted, StateName::Confirmed];
         let next = prompts.iter().find(|prompt| flying.contains(&prompt.state.name()));
         let Some(prompt) = next.or_else(|| prompts.iter().find(|prompt| prompt.state == PromptState::Queued)) else {
             return Ok(report);
         };
+        if prompt.since.duration_since(self.clock.now()) > CLOCK_SLACK {
+            // Every wait is counted from that time: left ahead, the prompt would wait until the clock is there again.
+            self.advance(prompt, &prompt.state, "the clock was set back", &mut report).await?;
+            report.again = Some(Duration::ZERO);
+            return Ok(report);
+        }
         let ended = prompt.state.name() == StateName::Confirmed && self.store.turn_ended(&prompt.id).await?;
         let sight = self.look(target).await?;
-        let mut known = self.known(target, prompt, sight.as_ref(), ended);
+        let typed = match prompt.state {
+            PromptState::Typing { .. } | PromptState::Submitted { .. } => self.store.typed_text(&prompt.id).await?,
+            _ => None,
+        };
+        let typed = typed.unwrap_or_default();
+        let mut known = self.known(target, prompt, &typed, sight.as_ref(), ended);
         known.record = self.record(prompt).await?;
+        let hold = known.hold.clone();
         let step = plan(&prompt.state, prompt.since, known, self.clock.now());
         let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. });
-        self.apply(target, prompt, step, &mut report).await?;
+        self.apply(target, prompt, &typed, step, &mut report).await?;
         if report.hold.is_none() && next.is_some() && prompts.iter().any(|prompt| prompt.state == PromptState::Queued) {
-            report.hold = Some(Hold::Busy);
+            report.hold = hold.or(Some(Hold::Busy));
         }
         if !report.moved.is_empty() {
             report.again = Some(Duration::ZERO);
@@ -141,12 +161,19 @@ impl Delivery {
         Ok(exact.map(|EvidenceRow { kind, exact }| (*kind, *exact)))
     }
 
-    fn known(&self, target: &Target<'_>, prompt: &Prompt, sight: Option<&Sight>, turn_ended: bool) -> Known {
+    fn known(
+        &self,
+        target: &Target<'_>,
+        prompt: &Prompt,
+        typed: &str,
+        sight: Option<&Sight>,
+        turn_ended: bool,
+    ) -> Known {
         let hold = sight.map_or(Some(Hold::NoSession), |sight| guard::check(sight).err());
         let patience = if target.keeps_record { LONG_IDLE } else { IDLE_WITHOUT_RECORD };
         let confirmed_for = Duration::try_from(self.clock.now().duration_since(prompt.since)).unwrap_or_default();
         Known {
-            in_box: sight.map_or(InBox::NoBox, |sight| self.in_box(target, prompt, sight)),
+            in_box: sight.map_or(InBox::NoBox, |sight| self.in_box(prompt, typed, sight)),
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
             keeps_record: target.keeps_record,
             record: None,
@@ -158,23 +185,26 @@ impl Delivery {
         }
     }
 
-    /// Ours is what was seen after our own paste; after a restart, a box that holds the whole text letter for letter.
-    fn in_box(&self, target: &Target<'_>, prompt: &Prompt, sight: &Sight) -> InBox {
-        let held = match &sight.screen.input {
-            InputBox::Absent => return InBox::NoBox,
-            InputBox::Empty => return InBox::Nothing,
-            InputBox::Holds(held) => held,
-        };
-        let pasted = self.remember(&prompt.agent, |memory| memory.pasted.clone());
-        let ours = match pasted {
-            Some((id, Some(InputBox::Holds(pasted)))) if id == prompt.id => pasted == *held,
-            Some((id, None)) if id == prompt.id => true,
-            _ => letters(held) == letters(&typed_text(target, prompt)),
-        };
-        if ours { InBox::Ours } else { InBox::Other }
+    /// `typed` is the very text that was typed for the prompt last.
+    fn in_box(&self, prompt: &Prompt, typed: &str, sight: &Sight) -> InBox {
+        match &sight.screen.input {
+            InputBox::Absent => InBox::NoBox,
+            InputBox::Empty => InBox::Nothing,
+            InputBox::Holds(held) => {
+                let pasted = self.remember(&prompt.agent, |memory| memory.pasted.as_ref() == Some(&prompt.id));
+                if is_ours(held, typed, pasted) { InBox::Ours } else { InBox::Other }
+            }
+        }
     }
 
-    async fn apply(&self, target: &Target<'_>, prompt: &Prompt, step: Step, report: &mut Report) -> anyhow::Result<()> {
+    async fn apply(
+        &self,
+        target: &Target<'_>,
+        prompt: &Prompt,
+        typed: &str,
+        step: Step,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         match step {
             Step::Wait(wait) => {
                 report.again =
@@ -194,7 +224,7 @@ impl Delivery {
             Step::Type { attempt } => self.type_prompt(target, prompt, attempt, report).await,
             Step::PressEnter { attempt } => {
                 let Some(sight) = self.look(target).await? else { return Ok(()) };
-                self.press_enter(target, prompt, attempt, &sight, report).await
+                self.press_enter(prompt, typed, attempt, &sight, report).await
             }
         }
     }
@@ -211,6 +241,7 @@ impl Delivery {
         if !self.store.advance_typed(prompt, &typing, "the agent is idle", self.clock.now(), Some(&text)).await? {
             return Ok(());
         }
+        CrashPoint::TypingStored.pass();
         let typing = Prompt { state: typing, ..prompt.clone() };
         report.moved.push((prompt.id.clone(), StateName::Typing));
         let Some(sight) = self.look(target).await? else { return Ok(()) };
@@ -222,7 +253,7 @@ impl Delivery {
             }
             Err(_) => return Ok(()),
         };
-        self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), None)));
+        self.remember(&prompt.agent, |memory| memory.pasted = Some(prompt.id.clone()));
         if let Err(error) = self.paste(clear, &sight, &text).await {
             // Lost and Timeout leave it open whether the text came through: a later pass looks. Anything else didn't begin.
             let unknown = error.downcast_ref::<TmuxError>();
@@ -231,15 +262,15 @@ impl Delivery {
             }
             return Err(error);
         }
+        CrashPoint::Pasted.pass();
         if !self.shows_paste(target).await? {
             // A later pass finds the text in the box, or proof that it never came there.
             return Ok(());
         }
+        CrashPoint::PasteShown.pass();
         tokio::time::sleep(target.runtime.settle()).await;
         let Some(sight) = self.look(target).await? else { return Ok(()) };
-        let shown = Some(sight.screen.input.clone());
-        self.remember(&prompt.agent, |memory| memory.pasted = Some((prompt.id.clone(), shown)));
-        self.press_enter(target, &typing, attempt, &sight, report).await
+        self.press_enter(&typing, &text, attempt, &sight, report).await
     }
 
     /// Waits until the box shows what was pasted into it; false where it doesn't in time.
@@ -264,19 +295,20 @@ impl Delivery {
 
     async fn press_enter(
         &self,
-        target: &Target<'_>,
         prompt: &Prompt,
+        typed: &str,
         attempt: u32,
         sight: &Sight,
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let pasted =
-            if self.in_box(target, prompt, sight) == InBox::Ours { &sight.screen.input } else { &InputBox::Absent };
+            if self.in_box(prompt, typed, sight) == InBox::Ours { &sight.screen.input } else { &InputBox::Absent };
         let Ok(_clear): Result<Clear, _> = guard::check_enter(sight, pasted) else { return Ok(()) };
         self.tmux
             .press(&sight.pane.id, Key::Enter)
             .await
             .with_context(|| format!("can't press Enter in {}", sight.pane.session))?;
+        CrashPoint::EnterPressed.pass();
         self.advance(prompt, &PromptState::Submitted { attempt }, "Enter was pressed", report).await
     }
 
@@ -288,6 +320,12 @@ impl Delivery {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         if self.store.advance(prompt, state, cause, self.clock.now()).await? {
+            match state.name() {
+                StateName::Submitted => CrashPoint::Submitted.pass(),
+                StateName::Confirmed => CrashPoint::Confirmed.pass(),
+                StateName::Done => CrashPoint::Done.pass(),
+                _ => {}
+            }
             report.moved.push((prompt.id.clone(), state.name()));
         }
         Ok(())
@@ -302,11 +340,6 @@ impl Delivery {
 /// What is typed for a prompt: header, body and rule, as this CLI must be given it.
 fn typed_text(target: &Target<'_>, prompt: &Prompt) -> String {
     target.runtime.typed(&text::compose(prompt, target.rule)).into_owned()
-}
-
-/// A text without its white space: a box breaks lines where its width demands.
-fn letters(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 /// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is

@@ -129,7 +129,9 @@ fn typing(attempt: u32, age: SignedDuration, known: Known) -> Step {
 }
 
 fn submitted(attempt: u32, age: SignedDuration, known: Known) -> Step {
-    if !known.keeps_record && known.on_screen && known.in_box != InBox::Ours {
+    // What stands in the box was not taken, whoever's it is: a header seen there proves nothing.
+    let in_box = matches!(known.in_box, InBox::Ours | InBox::Other);
+    if !known.keeps_record && known.on_screen && !in_box {
         return become_state(PromptState::Confirmed { by: Evidence::Screen }, "its header stands on the screen");
     }
     match known.in_box {
@@ -274,7 +276,10 @@ mod tests {
         for (state, age, known) in every_case() {
             if let Step::Become { state: PromptState::Confirmed { by }, .. } = decide(&state, age, known.clone()) {
                 match by {
-                    Evidence::Screen => assert!(!known.keeps_record && known.on_screen, "{state:?} {known:?}"),
+                    Evidence::Screen => assert!(
+                        !known.keeps_record && known.on_screen && !matches!(known.in_box, InBox::Ours | InBox::Other),
+                        "{state:?} {known:?}"
+                    ),
                     by => assert_eq!(known.record, Some((by, true)), "{state:?} {known:?}"),
                 }
             }

@@ -78,7 +78,9 @@ impl OpenTurn {
         let mut yielded = Yield::default();
         match &seen.record {
             Record::Conversation { id } => yielded.conversation = Some(id.clone()),
-            Record::Prompt { text } => self.prompted(seen, text, launch, typed, &mut yielded),
+            // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
+            Record::Taken { .. } if self.running && typed.is_none() => {}
+            Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
                 if !forget(&mut self.told_early, hash(text)) {
                     remember(&mut self.said, hash(text));
@@ -102,7 +104,8 @@ impl OpenTurn {
                 if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind)
                     && !self.said.contains(&hash(words))
                 {
-                    if now.duration_since(seen.at) < LAST_WORDS_WAIT {
+                    // A time far ahead is a clock that was set back meanwhile.
+                    if now.duration_since(seen.at).abs() < LAST_WORDS_WAIT {
                         return Verdict::NotYet;
                     }
                     remember(&mut self.told_early, hash(words));
@@ -171,11 +174,21 @@ impl OpenTurn {
     }
 }
 
+/// Where a fold must stop, because what happened next stands in lines that were not read yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// By stream: whether more lines follow those that were read.
+    pub unfinished: &'a [bool],
+    /// The conversation whose transcript was read: behind the change to another one only that one's tells the order.
+    pub conversation: &'a str,
+}
+
 /// Folds the records of several streams in, in the order of their times; within one stream their order stays. Answers what
 /// they led to, and how many records of each stream were used up.
 pub fn fold_all(
     turn: &mut OpenTurn,
     streams: &[Vec<Seen>],
+    limits: Limits<'_>,
     launch: i64,
     typed: &HashMap<PromptId, String>,
     now: Timestamp,
@@ -184,19 +197,26 @@ pub fn fold_all(
     let mut waiting = vec![false; streams.len()];
     let mut yields = Vec::new();
     loop {
+        let unknown = |(index, stream): (usize, &Vec<Seen>)| {
+            used[index] == stream.len() && limits.unfinished.get(index).copied().unwrap_or_default()
+        };
+        if streams.iter().enumerate().any(unknown) {
+            return (yields, used);
+        }
         let heads = streams.iter().enumerate().filter(|(index, _)| !waiting[*index]);
         let earliest = heads.filter_map(|(index, stream)| Some((stream.get(used[index])?.at, index))).min();
         let Some((_, index)) = earliest else { return (yields, used) };
         let seen = &streams[index][used[index]];
-        let typed = match &seen.record {
-            Record::Prompt { text } => text::header_id(text).and_then(|id| typed.get(&id)),
-            _ => None,
-        };
+        let typed = seen.record.taken().and_then(text::header_id).and_then(|id| typed.get(&id));
         match turn.fold(seen, launch, typed.map(String::as_str), now) {
             Verdict::Taken(yielded) => {
                 used[index] += 1;
                 waiting.fill(false);
+                let changed = yielded.conversation.as_deref().is_some_and(|id| id != limits.conversation);
                 yields.push(yielded);
+                if changed {
+                    return (yields, used);
+                }
             }
             Verdict::NotYet => waiting[index] = true,
         }
@@ -251,10 +271,12 @@ mod tests {
         Record::TurnEnded { outcome: Outcome::Completed, last_words: words.map(str::to_owned) }
     }
 
+    const WHOLE: Limits<'static> = Limits { unfinished: &[], conversation: "" };
+
     /// Folds, and tells the facts in short form; the second value is what each stream used up.
     fn run(turn: &mut OpenTurn, transcript: &[Seen], hooks: &[Seen], now: i64) -> (Vec<String>, Vec<usize>) {
         let typed = HashMap::from([(ID.parse().unwrap(), TYPED.to_owned())]);
-        let (yields, used) = fold_all(turn, &[transcript.to_vec(), hooks.to_vec()], 1, &typed, at(now));
+        let (yields, used) = fold_all(turn, &[transcript.to_vec(), hooks.to_vec()], WHOLE, 1, &typed, at(now));
         let short = |(_, turn, fact): &(Timestamp, Option<PromptId>, Fact)| {
             let turn = if turn.is_some() { "P" } else { "-" };
             match fact {
@@ -301,6 +323,13 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_does_not_keep_a_turn_open_until_it_is_there_again() {
+        let hooks = [seen(9000, H, prompt(TYPED)), seen(9001, H, stop(Some("done")))];
+        let (facts, _) = run(&mut OpenTurn::default(), &[], &hooks, 10);
+        assert_eq!(facts, ["P start fix it", "P said done", "P end"]);
+    }
+
+    #[test]
     fn what_a_person_typed_in_the_pane_after_a_turn_is_not_told_as_its_answer() {
         let transcript = [
             seen(1, T, prompt(TYPED)),
@@ -337,7 +366,7 @@ mod tests {
             [(TYPED.to_owned(), true), (format!("draft{TYPED}"), false), (TYPED[..TYPED.len() - 2].to_owned(), false)]
         {
             let stream = [vec![seen(1, T, prompt(&text))]];
-            let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, 1, &typed, at(1));
+            let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, WHOLE, 1, &typed, at(1));
             let evidence = yields[0].evidence.clone().map(|(_, row)| row.exact);
             assert_eq!(evidence, text::header_id(&text).map(|_| exact), "{text}");
         }
@@ -346,7 +375,7 @@ mod tests {
     #[test]
     fn a_header_of_a_prompt_that_nobody_typed_proves_nothing() {
         let stream = [vec![seen(1, T, prompt(TYPED))]];
-        let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, 1, &HashMap::new(), at(1));
+        let (yields, _) = fold_all(&mut OpenTurn::default(), &stream, WHOLE, 1, &HashMap::new(), at(1));
         assert_eq!(yields[0].evidence, None);
         assert_eq!(yields[0].facts[0].1, None);
     }
@@ -362,7 +391,7 @@ mod tests {
             seen(4, T, usage("b", 7)),
             seen(5, T, stop(None)),
         ];
-        let (yields, _) = fold_all(&mut OpenTurn::default(), &[transcript.to_vec()], 1, &HashMap::new(), at(5));
+        let (yields, _) = fold_all(&mut OpenTurn::default(), &[transcript.to_vec()], WHOLE, 1, &HashMap::new(), at(5));
         let Some((_, _, Fact::TurnEnded { usage, .. })) = yields[4].facts.first() else { panic!("no end") };
         assert_eq!(*usage, Some(Usage { input: 20, output: 12 }));
     }

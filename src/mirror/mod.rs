@@ -14,13 +14,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use crate::config::CrashPoint;
 use crate::files::lines;
 use crate::model::{Clock, PromptId, Slug, text};
-use crate::runtime::{Record, RecordKind, RecordSource, Runtime};
+use crate::runtime::{RecordKind, RecordSource, Runtime};
 use crate::store::{Offset, RecordBatch, Store};
 
 use find::Finder;
-use fold::{OpenTurn, Seen};
+use fold::{Limits, OpenTurn, Seen};
 
 /// Reads agents' records into the store. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Progress {
     pub evidence: bool,
     /// Whether something waits to be read again soon: a turn's last words, or a backlog.
     pub again: bool,
+    /// Whether records wait that this pass could not take in at once: what they hold is not known yet.
+    pub backlog: bool,
     /// Whether a turn runs.
     pub running: bool,
     /// The record files that exist, for whoever watches them.
@@ -75,16 +78,25 @@ impl Mirror {
         let offsets = self.store.offsets(agent).await?;
         let streams = self.read(Arc::clone(runtime), sources, offsets, now).await?;
         let stored = self.store.open_turn(agent).await?;
-        let before: OpenTurn = match &stored {
-            Some(json) => serde_json::from_str(json).with_context(|| format!("can't read the open turn of {agent}"))?,
+        let before: OpenTurn = match stored.as_deref().map(serde_json::from_str) {
+            Some(Ok(turn)) => turn,
+            Some(Err(error)) => {
+                // Another release's word, or a damaged one: the turn's end loses its thread, the agent goes on.
+                tracing::error!(%agent, %error, "can't read the open turn; it is begun anew");
+                OpenTurn::default()
+            }
             None => OpenTurn::default(),
         };
-        let launch = self.store.conversation(agent).await?.map_or(0, |row| row.launches);
+        let (conversation, launch) =
+            self.store.conversation(agent).await?.map_or_else(Default::default, |row| (row.id, row.launches));
         let typed = self.typed_texts(agent, &streams).await?;
 
         let mut turn = before.clone();
         let seen: Vec<Vec<Seen>> = streams.iter().map(|stream| stream.seen.clone()).collect();
-        let (yields, used) = fold::fold_all(&mut turn, &seen, launch, &typed, now);
+        let unfinished: Vec<bool> = streams.iter().map(|stream| stream.more).collect();
+        let limits = Limits { unfinished: &unfinished, conversation: &conversation };
+        let (yields, used) = fold::fold_all(&mut turn, &seen, limits, launch, &typed, now);
+        CrashPoint::RecordsRead.pass();
         let mut batch = RecordBatch::default();
         for yielded in yields {
             batch.facts.extend(yielded.facts);
@@ -113,6 +125,7 @@ impl Mirror {
             facts: !batch.facts.is_empty(),
             evidence: !batch.evidence.is_empty(),
             again,
+            backlog: streams.iter().any(|stream| stream.more),
             running: turn.running,
             files: streams.iter().map(|stream| stream.path.clone()).collect(),
         };
@@ -121,6 +134,7 @@ impl Mirror {
         if moved || progress.facts || turn != before {
             batch.open_turn = serde_json::to_string(&turn).context("can't write the open turn as JSON")?;
             self.store.append_records(agent, &batch, now).await?;
+            CrashPoint::RecordsStored.pass();
         }
         Ok(progress)
     }
@@ -150,8 +164,7 @@ impl Mirror {
     async fn typed_texts(&self, agent: &Slug, streams: &[Stream]) -> anyhow::Result<HashMap<PromptId, String>> {
         let mut typed = HashMap::new();
         for seen in streams.iter().flat_map(|stream| &stream.seen) {
-            let Record::Prompt { text } = &seen.record else { continue };
-            let Some(id) = text::header_id(text) else { continue };
+            let Some(id) = seen.record.taken().and_then(text::header_id) else { continue };
             let ours = self.store.prompt(&id).await?.is_some_and(|prompt| prompt.agent == *agent);
             if ours && let Some(text) = self.store.typed_text(&id).await? {
                 typed.insert(id, text);

@@ -233,6 +233,11 @@ pub enum Record {
         /// Its whole text.
         text: String,
     },
+    /// The agent took a text: into the turn that runs, where one does, else as the prompt of a new one.
+    Taken {
+        /// Its whole text.
+        text: String,
+    },
     /// The agent said something, in Markdown.
     Said {
         /// One whole block.
@@ -264,6 +269,16 @@ pub enum Record {
         /// The agent's last words, where the record repeats them: the transcript must show them before the turn is closed.
         last_words: Option<String>,
     },
+}
+
+impl Record {
+    /// The text that the agent took, where the line tells of one.
+    pub fn taken(&self) -> Option<&str> {
+        match self {
+            Self::Prompt { text } | Self::Taken { text } => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// What an agent does right now.

@@ -7,6 +7,7 @@ use sqlx::Row;
 use super::feed::append;
 use super::inbox::{EvidenceRow, insert_evidence};
 use super::{Store, conversation};
+use crate::config::CrashPoint;
 use crate::model::{Fact, PromptId, Slug};
 
 /// How far a record file was read.
@@ -41,6 +42,9 @@ impl Store {
         let mut write = self.write().await?;
         for (at, turn, fact) in &batch.facts {
             append(&mut write, *at, agent, turn.as_ref(), fact).await?;
+        }
+        if !batch.facts.is_empty() {
+            CrashPoint::RecordsHalfStored.pass();
         }
         for (id, row) in &batch.evidence {
             insert_evidence(&mut write, id, *row, now).await?;

@@ -2,19 +2,31 @@
 
 use crate::runtime::{Conversation, Identity};
 
-/// Chooses. `known` is the id that the store holds; `recorded` tells whether the CLI keeps a record under an id. A
-/// conversation without a record never got a prompt: Claude refuses to resume it and takes its id again, Codex can do
-/// neither and starts a new one.
+/// What a CLI has on disk under a conversation's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisk {
+    /// Nothing: it never got a prompt.
+    Nothing,
+    /// A record without a word in it, of an agent that was killed before its first turn was written.
+    Wordless,
+    /// A record with words.
+    Words,
+}
+
+/// Chooses. `known` is the id that the store holds; `on_disk` tells what the CLI has under an id. A conversation without a
+/// record Claude refuses to resume, and takes its id again; Codex can do neither and starts a new one. One without words is
+/// refused for ever too ("No conversation found"): a fresh one starts.
 pub fn choose(
     identity: Identity,
     known: Option<&str>,
-    recorded: impl FnOnce(&str) -> bool,
+    on_disk: impl FnOnce(&str) -> OnDisk,
     fresh: impl FnOnce() -> String,
 ) -> Conversation {
-    match known.filter(|id| !id.is_empty()) {
-        Some(id) if recorded(id) => Conversation::Resume { id: id.to_owned() },
-        Some(id) if identity == Identity::Preset => Conversation::New { id: id.to_owned() },
-        _ if identity == Identity::Preset => Conversation::New { id: fresh() },
+    let known = known.filter(|id| !id.is_empty()).map(|id| (id, on_disk(id)));
+    match (known, identity) {
+        (Some((id, OnDisk::Words)), _) => Conversation::Resume { id: id.to_owned() },
+        (Some((id, OnDisk::Nothing)), Identity::Preset) => Conversation::New { id: id.to_owned() },
+        (_, Identity::Preset) => Conversation::New { id: fresh() },
         _ => Conversation::New { id: String::new() },
     }
 }
@@ -29,18 +41,20 @@ mod tests {
         let resume = || Conversation::Resume { id: "a".into() };
         let new = |id: &str| Conversation::New { id: id.into() };
         let rows = [
-            (Identity::Preset, None, false, new("fresh")),
-            (Identity::Preset, Some("a"), false, new("a")),
-            (Identity::Preset, Some("a"), true, resume()),
-            (lock, None, false, new("")),
-            (lock, Some(""), true, new("")),
-            (lock, Some("a"), false, new("")),
-            (lock, Some("a"), true, resume()),
-            (Identity::None, None, true, new("")),
+            (Identity::Preset, None, OnDisk::Nothing, new("fresh")),
+            (Identity::Preset, Some("a"), OnDisk::Nothing, new("a")),
+            (Identity::Preset, Some("a"), OnDisk::Wordless, new("fresh")),
+            (Identity::Preset, Some("a"), OnDisk::Words, resume()),
+            (lock, None, OnDisk::Nothing, new("")),
+            (lock, Some(""), OnDisk::Words, new("")),
+            (lock, Some("a"), OnDisk::Nothing, new("")),
+            (lock, Some("a"), OnDisk::Wordless, new("")),
+            (lock, Some("a"), OnDisk::Words, resume()),
+            (Identity::None, None, OnDisk::Words, new("")),
         ];
-        for (identity, known, recorded, expected) in rows {
-            let chosen = choose(identity, known, |_| recorded, || "fresh".into());
-            assert_eq!(chosen, expected, "{identity:?} {known:?} {recorded}");
+        for (identity, known, on_disk, expected) in rows {
+            let chosen = choose(identity, known, |_| on_disk, || "fresh".into());
+            assert_eq!(chosen, expected, "{identity:?} {known:?} {on_disk:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ mod seed;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,13 +17,15 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::files::{create_private_dir, newest_below, open_files_in, write_private};
+use crate::config::CrashPoint;
+use crate::files::{create_private_dir, lines, newest_below, open_files_in, write_private};
 use crate::git::{Git, branch, worktree_path};
 use crate::model::{Clock, LaunchFile, NewPrompt, PromptId, Slug, Source};
-use crate::runtime::{AgentSetup, Conversation, Identity, RecordKind, RecordSource};
+use crate::runtime::{AgentSetup, Conversation, Identity, Record, RecordKind, RecordSource};
 use crate::store::Store;
 use crate::tmux::{NewSession, Pane, PaneId, Server, family};
 
+use conversation::OnDisk;
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
 
 /// How many agents are started at once.
@@ -98,12 +100,8 @@ impl Supervisor {
             Step::Keep { pane, .. } => self.follow(setup, pane).await,
             Step::Refuse { why, .. } => Err(anyhow::anyhow!("{why}")),
             Step::Create { .. } | Step::Respawn { .. } => {
-                if !self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.clone()) {
-                    return Ok(());
-                }
-                let launched = self.launch(step, setup).await;
-                self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).remove(agent);
-                launched
+                let Some(_launching) = Launching::begin(&self.shared, agent) else { return Ok(()) };
+                self.launch(setup).await
             }
         };
         let mut problems = self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,39 +117,58 @@ impl Supervisor {
         self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()
     }
 
-    async fn launch(&self, step: &Step, setup: &AgentSetup) -> anyhow::Result<()> {
+    async fn launch(&self, setup: &AgentSetup) -> anyhow::Result<()> {
         let agent = &setup.agent.slug;
         let _slot = self.shared.slots.acquire().await.context("fleetd is shutting down")?;
         self.prepare_worktrees(setup).await?;
+        // Looked at again, now that nobody else launches this agent: a clone takes long, another pass may have been quicker,
+        // and after a restart of the tmux server the pane's id may be another agent's.
+        let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;
+        let dead = match plan::step(agent, &panes, &self.fleet) {
+            Step::Keep { .. } => return Ok(()),
+            Step::Refuse { why, .. } => anyhow::bail!(why),
+            Step::Create { .. } => None,
+            Step::Respawn { pane, .. } => Some(pane),
+        };
         let row = self.store.conversation(agent).await?;
         let identity = setup.runtime.identity();
         let known = row.as_ref().map(|row| row.id.as_str());
-        let chosen = conversation::choose(identity, known, |id| has_record(setup, id), || Uuid::new_v4().to_string());
+        let chosen = conversation::choose(identity, known, |id| on_disk(setup, id), || Uuid::new_v4().to_string());
         let argv = write_launch(setup, &chosen)?;
-        self.store.count_launch(agent, chosen.id(), self.clock.now()).await?;
-        let pane = match step {
-            Step::Respawn { pane, .. } => {
-                self.tmux.respawn(pane, &setup.cwd, &argv).await.with_context(|| format!("can't resume {agent}"))?;
-                pane.clone()
-            }
-            _ => self.create(setup, argv).await?,
-        };
-        tracing::info!(%agent, conversation = chosen.id(), resumed = matches!(chosen, Conversation::Resume { .. }), "started");
-        if row.is_none_or(|row| row.launches == 0)
-            && let Some(body) = &setup.agent.init_prompt
-        {
-            let prompt = NewPrompt {
-                id: PromptId::random(),
-                agent: agent.clone(),
-                source: Source::Init,
-                who: "agents.yaml".to_owned(),
-                dedup_key: format!("init/{agent}"),
-                body: body.clone(),
-                place: None,
-            };
-            self.store.insert_prompt(&prompt, self.clock.now()).await?;
+        if row.is_none_or(|row| row.launches == 0) {
+            // Before the launch is counted: a crash in between must not make it look like a later one.
+            self.greet(setup).await?;
         }
+        self.store.count_launch(agent, chosen.id(), self.clock.now()).await?;
+        CrashPoint::LaunchCounted.pass();
+        let pane = match dead {
+            Some(pane) => {
+                self.tmux.respawn(&pane, &setup.cwd, &argv).await.with_context(|| format!("can't resume {agent}"))?;
+                pane
+            }
+            None => self.create(setup, argv).await?,
+        };
+        CrashPoint::Launched.pass();
+        tracing::info!(%agent, conversation = chosen.id(), resumed = matches!(chosen, Conversation::Resume { .. }), "started");
         self.await_id(setup, &pane).await
+    }
+
+    /// Stores the agent's first prompt, once.
+    async fn greet(&self, setup: &AgentSetup) -> anyhow::Result<()> {
+        let Some(body) = &setup.agent.init_prompt else { return Ok(()) };
+        let agent = &setup.agent.slug;
+        let prompt = NewPrompt {
+            id: PromptId::random(),
+            agent: agent.clone(),
+            source: Source::Init,
+            who: "agents.yaml".to_owned(),
+            dedup_key: format!("init/{agent}"),
+            body: body.clone(),
+            place: None,
+        };
+        self.store.insert_prompt(&prompt, self.clock.now()).await?;
+        CrashPoint::InitStored.pass();
+        Ok(())
     }
 
     async fn create(&self, setup: &AgentSetup, argv: Vec<OsString>) -> anyhow::Result<PaneId> {
@@ -197,7 +214,8 @@ impl Supervisor {
         tokio::time::timeout(ID_SHOWS, shown).await.unwrap_or(Ok(()))
     }
 
-    async fn follow(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<()> {
+    /// Stores which conversation the agent in `pane` is, where its CLI chooses that itself and a person may have begun another.
+    pub async fn follow(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<()> {
         self.follow_lock(setup, pane).await.map(drop)
     }
 
@@ -205,10 +223,10 @@ impl Supervisor {
     async fn follow_lock(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<bool> {
         let Identity::LockFile { directory } = setup.runtime.identity() else { return Ok(true) };
         let Some(pane) = self.tmux.pane(pane).await.context("can't look at a pane")? else { return Ok(false) };
-        let locks = open_files_in(&family(pane.pid), directory);
-        // Other locks than those of conversations lie there too.
-        let mut ids = locks.iter().filter_map(|lock| Uuid::parse_str(lock.file_stem()?.to_str()?).ok());
-        let Some(id) = ids.next().map(|id| id.to_string()) else { return Ok(false) };
+        // The nearest of the family: an agent may run the same CLI as a tool.
+        let Some(id) = family(pane.pid).into_iter().find_map(|pid| newest_lock(pid, directory)) else {
+            return Ok(false);
+        };
         let agent = &setup.agent.slug;
         let known = self.store.conversation(agent).await?;
         if known.is_none_or(|row| row.id != id) {
@@ -218,13 +236,68 @@ impl Supervisor {
     }
 }
 
-/// Whether the CLI keeps a record of the conversation `id`.
-fn has_record(setup: &AgentSetup, id: &str) -> bool {
+/// An agent's launch that runs. Gone with it, however it ends: an agent that looked launched for ever would never be again.
+struct Launching<'a> {
+    shared: &'a Shared,
+    agent: &'a Slug,
+}
+
+impl<'a> Launching<'a> {
+    /// None where one runs already.
+    fn begin(shared: &'a Shared, agent: &'a Slug) -> Option<Self> {
+        let begun = shared.launching.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.clone());
+        // Lazily: one that was made in vain would take the other out of the set when it is dropped.
+        begun.then(|| Self { shared, agent })
+    }
+}
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).remove(self.agent);
+    }
+}
+
+/// The conversation whose lock a process took last: Codex keeps the locks of those that a person left by `/new` (measured
+/// with 0.169.0). Other locks than those of conversations lie there too.
+fn newest_lock(pid: u32, directory: &str) -> Option<String> {
+    let named = |lock: PathBuf| {
+        let id = Uuid::parse_str(lock.file_stem()?.to_str()?).ok()?;
+        Some((std::fs::metadata(&lock).and_then(|found| found.modified()).ok(), id.to_string()))
+    };
+    open_files_in(&[pid], directory).into_iter().filter_map(named).max().map(|(_, id)| id)
+}
+
+/// What the CLI has on disk of the conversation `id`.
+fn on_disk(setup: &AgentSetup, id: &str) -> OnDisk {
     let conversation = Conversation::Resume { id: id.to_owned() };
-    setup.runtime.records(&setup.context(&conversation)).iter().any(|source| match source {
-        RecordSource::File { path, kind } => *kind == RecordKind::Transcript && path.exists(),
-        RecordSource::Below { root, depth, suffix, .. } => newest_below(root, *depth, suffix).is_some(),
-    })
+    let transcript = |source| match source {
+        RecordSource::File { path, kind: RecordKind::Transcript } => path.exists().then_some(path),
+        RecordSource::File { .. } => None,
+        RecordSource::Below { root, depth, suffix, .. } => newest_below(&root, depth, &suffix),
+    };
+    match setup.runtime.records(&setup.context(&conversation)).into_iter().find_map(transcript) {
+        None => OnDisk::Nothing,
+        Some(path) if has_words(setup, &path) => OnDisk::Words,
+        Some(_) => OnDisk::Wordless,
+    }
+}
+
+/// Whether a transcript holds anything that was asked or said. One that can't be read is the CLI's to judge.
+fn has_words(setup: &AgentSetup, path: &Path) -> bool {
+    let mut start = 0;
+    loop {
+        let Ok(reading) = lines::read(path, start, None) else { return true };
+        let Some(reading) = reading else { return false };
+        let words = |record: &Record| record.taken().is_some() || matches!(record, Record::Said { .. });
+        let read = |line: &lines::Line| setup.runtime.read_record(RecordKind::Transcript, &line.text);
+        if reading.lines.iter().any(|line| read(line).iter().any(words)) {
+            return true;
+        }
+        if !reading.more {
+            return false;
+        }
+        start = reading.end;
+    }
 }
 
 /// Puts in place what the agent's start needs, and answers the pane's command. The command is the same for ever and holds

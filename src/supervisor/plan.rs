@@ -84,7 +84,8 @@ pub fn plan(wanted: &[Slug], panes: &[Pane], fleet: &str) -> Vec<Step> {
     wanted.iter().map(|agent| step(agent, panes, fleet)).collect()
 }
 
-fn step(agent: &Slug, panes: &[Pane], fleet: &str) -> Step {
+/// The step for one agent.
+pub fn step(agent: &Slug, panes: &[Pane], fleet: &str) -> Step {
     let tag = |pane: &Pane, name| pane.tags.get(name).map(String::as_str).unwrap_or_default().to_owned();
     let ours = |pane: &&Pane| tag(pane, TAG_AGENT) == agent.as_str() && tag(pane, TAG_FLEET) == fleet;
     let agent = agent.clone();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -26,6 +27,9 @@ pub fn plant(seed: &Seed) -> anyhow::Result<()> {
 }
 
 fn merge(path: &Path, patch: &Value) -> anyhow::Result<()> {
+    // Agents that start at once share one home: who read before another wrote would take its patch out again.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = match std::fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -57,6 +61,22 @@ mod tests {
         let before = std::fs::metadata(&path).unwrap().modified().unwrap();
         plant(&Seed::MergeJson { path: path.clone(), patch }).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before, "written though nothing was missing");
+    }
+
+    #[test]
+    fn agents_that_start_at_once_do_not_take_each_other_s_trust_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.json");
+        std::thread::scope(|scope| {
+            for agent in 0..16 {
+                let path = path.clone();
+                scope.spawn(move || {
+                    plant(&Seed::MergeJson { path, patch: json!({"trusted": {agent.to_string(): true}}) }).unwrap();
+                });
+            }
+        });
+        let read: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(read["trusted"].as_object().unwrap().len(), 16);
     }
 
     #[test]

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod git_repositories;
+mod hostile_crashes;
+mod hostile_fleet;
+mod hostile_records;
 mod main_job;
+mod packaging;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;

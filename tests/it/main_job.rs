@@ -3,7 +3,7 @@
 use fleetd::model::{Fact, PromptState, StateName};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, seconds_to_next_nine};
 use crate::support::wait::until;
 
 fn kill(pid: u32) {
@@ -213,14 +213,6 @@ async fn the_daily_prompt_comes_once_at_its_hour_and_the_day_is_stamped_after_it
     fleet.fleet(&["send", "ann", "--reply", "a turn later"]);
     assert_eq!(fleet.transcript("ann").matches("nudge · schedule").count(), 1, "the day's nudge came again");
     assert_eq!(fleet.transcript("ann").matches("init · agents.yaml").count(), 1, "the first prompt came again");
-}
-
-/// Seconds from now to the next 09:00 in Berlin that is at least five minutes away.
-fn seconds_to_next_nine() -> i64 {
-    let now = jiff::Zoned::now().in_tz("Europe/Berlin").unwrap();
-    let nine = now.date().at(9, 0, 0, 0).in_tz("Europe/Berlin").unwrap();
-    let to = |nine: &jiff::Zoned| nine.timestamp().duration_since(now.timestamp()).as_secs();
-    if to(&nine) > 300 { to(&nine) } else { to(&nine.tomorrow().unwrap()) }
 }
 
 #[tokio::test]

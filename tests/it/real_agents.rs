@@ -219,7 +219,7 @@ impl Rig {
         };
         for &kind in kinds {
             until(&format!("{kind:?} holds the prompt exactly"), async || {
-                self.records(id).contains(&(kind, Record::Prompt { text: text.to_owned() })).then_some(())
+                self.records(id).iter().any(|(of, record)| *of == kind && record.taken() == Some(text)).then_some(())
             })
             .await;
         }

@@ -87,6 +87,7 @@ async fn a_death_in_the_middle_of_a_post_neither_loses_nor_doubles_it() {
     let id = turn(&house, &bridge, vec![started()]).await;
     house.slack.wait_message("the root", |_| true).await;
     outbox_is_empty(&house).await;
+    bridge.stop().await;
     // Once it dies before Slack has it, once after.
     for (text, has_it) in [("lost", false), ("taken", true)] {
         if has_it {
@@ -113,7 +114,6 @@ async fn a_death_in_the_middle_of_a_post_neither_loses_nor_doubles_it() {
         outbox_is_empty(&house).await;
         bridge.stop().await;
     }
-    drop(bridge);
     assert_eq!(texts_below_root(&house).await, ["lost", "taken"]);
     house.assert_clean();
 }

@@ -188,9 +188,17 @@ pub(super) fn transcript(line: &str) -> Vec<Record> {
         ("attachment", _, Some(Attachment { kind, prompt: Some(prompt), origin }))
             if kind == "queued_command" && of_a_person(origin.as_ref()) =>
         {
-            user(&prompt).into_iter().collect()
+            user(&prompt).map(into_the_turn).into_iter().collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// The turn that runs goes on with it.
+fn into_the_turn(record: Record) -> Record {
+    match record {
+        Record::Prompt { text } => Record::Taken { text },
+        other => other,
     }
 }
 

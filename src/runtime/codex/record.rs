@@ -121,7 +121,8 @@ pub(super) fn rollout(line: &str) -> Vec<Record> {
 fn event(event: Event) -> Option<Record> {
     let outcome = match event {
         Event::ItemCompleted { item: Item::UserMessage { content } } => {
-            return text(content).map(|text| Record::Prompt { text });
+            // What comes while a turn runs steers that turn.
+            return text(content).map(|text| Record::Taken { text });
         }
         Event::ItemCompleted { item: Item::AgentMessage { content } } => {
             return text(content)

@@ -130,6 +130,20 @@ impl Fleet {
         daemon.wait().unwrap().code()
     }
 
+    /// Whether the daemon has died by itself; then another can be launched.
+    pub fn died(&mut self) -> bool {
+        let died = self.daemon.as_mut().is_none_or(|daemon| daemon.try_wait().unwrap().is_some());
+        if died {
+            self.daemon = None;
+        }
+        died
+    }
+
+    /// Takes a variable back.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
     /// The daemon's pid.
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("the daemon runs").id()
@@ -218,6 +232,14 @@ impl Drop for Fleet {
         self.tmux(&["kill-server"]);
         remove_socket(&self.socket);
     }
+}
+
+/// Seconds from now to the next 09:00 in Berlin that is at least five minutes away.
+pub fn seconds_to_next_nine() -> i64 {
+    let now = jiff::Zoned::now().in_tz("Europe/Berlin").unwrap();
+    let nine = now.date().at(9, 0, 0, 0).in_tz("Europe/Berlin").unwrap();
+    let to = |nine: &jiff::Zoned| nine.timestamp().duration_since(now.timestamp()).as_secs();
+    if to(&nine) > 300 { to(&nine) } else { to(&nine.tomorrow().unwrap()) }
 }
 
 /// tmux leaves the file of its socket behind.

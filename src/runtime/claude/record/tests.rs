@@ -43,7 +43,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
     UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
-    Prompt { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
+    Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
     UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
     Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }

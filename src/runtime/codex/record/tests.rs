@@ -12,25 +12,25 @@ const VERSION: &str = "codex-0.169.0";
 fn a_real_rollout_tells_each_prompt_and_each_word_once() {
     insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout.jsonl"), @r#"
     Conversation { id: "01a1f966-dc46-7e00-92eb-9f4e7adac24c" }
-    Prompt { text: "[fleet · cli · ann · 0123456789ab]\nhello\tworld  \nemoji 👩\u{200d}👩\u{200d}👧 é trailing   \n\ncrlf\nlast" }
+    Taken { text: "[fleet · cli · ann · 0123456789ab]\nhello\tworld  \nemoji 👩\u{200d}👩\u{200d}👧 é trailing   \n\ncrlf\nlast" }
     Said { text: "Done: **0123456789ab** is `finished`." }
     Usage { message: "resp_0002", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789ac]\nslow 3 g1" }
+    Taken { text: "[fleet · cli · ann · 0123456789ac]\nslow 3 g1" }
     Said { text: "chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac" }
     Usage { message: "resp_0005", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
+    Taken { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
     UsedTool { tool: "exec_command", detail: "sleep 6; echo hi" }
     Usage { message: "resp_0008", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0011", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
+    Taken { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
     TurnEnded { outcome: Interrupted, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
+    Taken { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
     TurnEnded { outcome: Failed { reason: "the fake model was told to fail" }, last_words: None }
-    Prompt { text: "line 0 of a long prompt\twith tab  \nline …" }
+    Taken { text: "line 0 of a long prompt\twith tab  \nline …" }
     Said { text: "Done: **48bc13d15706** is `finished`." }
     Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
@@ -41,22 +41,22 @@ fn a_real_rollout_tells_each_prompt_and_each_word_once() {
 fn a_prompt_that_steered_a_running_turn_is_told_too() {
     insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered.jsonl"), @r#"
     Conversation { id: "01a1f96a-0428-7740-a99e-5c22209df73b" }
-    Prompt { text: "[fleet · cli · ann · 0123456789aj]\nask touch /srv/a/file2" }
+    Taken { text: "[fleet · cli · ann · 0123456789aj]\nask touch /srv/a/file2" }
     UsedTool { tool: "exec_command", detail: "touch /srv/a/file2" }
     Usage { message: "resp_0001", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0003", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789ak]\n00000…" }
+    Taken { text: "[fleet · cli · ann · 0123456789ak]\n00000…" }
     Said { text: "Done: **0123456789ak** is `finished`." }
     Usage { message: "resp_0004", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
+    Taken { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
     TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors." }, last_words: None }
-    Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
+    Taken { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     UsedTool { tool: "exec_command", detail: "sleep 4; echo hi" }
     Usage { message: "resp_0007", usage: Usage { input: 123, output: 50 } }
-    Prompt { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
+    Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Said { text: "Done: **0123456789ar** is `finished`." }
     Usage { message: "resp_0009", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
