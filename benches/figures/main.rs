@@ -1,7 +1,7 @@
 //! The figures by which fleetd is judged, each beside the raw floor of the same machine in the same run. A time alone says
 //! little on a machine that others share; its ratio to what tmux itself takes there says something.
 //!
-//! `make bench` runs all of it in some four minutes; `cargo bench -- idle` (delivery, send, post, pass) runs one figure.
+//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, post, pass) runs one figure.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
