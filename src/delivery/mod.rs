@@ -28,8 +28,9 @@ use look::{Stillness, look};
 use own::is_ours;
 use plan::{InBox, Known, Step, Wait, plan};
 
-/// How often the box is looked at until it shows a paste.
-const PASTE_LOOK: Duration = Duration::from_millis(5);
+/// How soon after a paste the box is looked at again, and how rarely at last: a fast program shows it within a millisecond or
+/// two, and the looks at a slow one shall not slow it further.
+const PASTE_LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
 
 /// How long a paste may take to show in the box before the prompt is left to a later pass.
 const PASTE_SHOWS: Duration = Duration::from_secs(3);
@@ -307,15 +308,17 @@ impl Delivery {
     /// Waits until the box shows what was pasted into it; false where it doesn't in time.
     async fn shows_paste(&self, target: &Target<'_>, prompt: &Prompt) -> anyhow::Result<bool> {
         let shows = async {
+            let mut pause = PASTE_LOOK.0;
             loop {
                 match self.look_for(target, prompt).await? {
                     Some(sight) if matches!(sight.screen.input, InputBox::Holds(_)) => return Ok(true),
                     Some(sight) if !target.keeps_record && guard::check_last_line(&sight, &prompt.id).is_ok() => {
                         return Ok(true);
                     }
-                    Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(PASTE_LOOK).await,
+                    Some(sight) if sight.pane.death.is_none() => tokio::time::sleep(pause).await,
                     _ => return Ok(false),
                 }
+                pause = (pause * 2).min(PASTE_LOOK.1);
             }
         };
         tokio::time::timeout(PASTE_SHOWS, shows).await.unwrap_or(Ok(false))

@@ -20,7 +20,7 @@ impl Store {
     /// The conversation of an agent; none before its first launch.
     pub async fn conversation(&self, agent: &Slug) -> anyhow::Result<Option<ConversationRow>> {
         let row = sqlx::query("SELECT id, launches FROM conversation WHERE agent = $1").bind(agent.as_str());
-        row.fetch_optional(self.read())
+        row.fetch_optional(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read the conversation of {agent}"))?
             .map(|row| Ok(ConversationRow { id: row.try_get("id")?, launches: row.try_get("launches")? }))

@@ -14,7 +14,7 @@ impl Store {
         sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE seq > $1 ORDER BY seq LIMIT $2")
             .bind(seq)
             .bind(i64::from(most))
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the feed")?
             .iter()
@@ -26,7 +26,7 @@ impl Store {
     pub async fn feed_of_turn(&self, turn: &PromptId) -> anyhow::Result<Vec<FeedRow>> {
         sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 ORDER BY seq")
             .bind(turn.as_str())
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the feed")?
             .iter()
@@ -39,7 +39,7 @@ impl Store {
         let count: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact LIKE '{\"fact\":\"turn_ended\"%'")
                 .bind(turn.as_str())
-                .fetch_one(self.read())
+                .fetch_one(&mut *self.read().await?)
                 .await
                 .context("can't read the feed")?;
         Ok(count > 0)
@@ -52,7 +52,7 @@ impl Store {
              UNION ALL SELECT since AS at FROM conversation WHERE agent = $1) AS news",
         )
         .bind(agent.as_str())
-        .fetch_one(self.read())
+        .fetch_one(&mut *self.read().await?)
         .await
         .context("can't read the feed")?;
         at.map(timestamp).transpose()
@@ -61,7 +61,7 @@ impl Store {
     /// The last row's place; 0 where there is none.
     pub async fn feed_end(&self) -> anyhow::Result<i64> {
         sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM feed")
-            .fetch_one(self.read())
+            .fetch_one(&mut *self.read().await?)
             .await
             .context("can't read the feed")
     }
@@ -70,7 +70,7 @@ impl Store {
     pub async fn feed_cursor(&self, reader: &str) -> anyhow::Result<Option<i64>> {
         sqlx::query_scalar("SELECT seq FROM feed_cursor WHERE reader = $1")
             .bind(reader)
-            .fetch_optional(self.read())
+            .fetch_optional(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read how far {reader} has come"))
     }

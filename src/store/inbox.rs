@@ -55,7 +55,11 @@ impl Store {
     /// The prompt of that id.
     pub async fn prompt(&self, id: &PromptId) -> anyhow::Result<Option<Prompt>> {
         let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str());
-        row.fetch_optional(self.read()).await.context("can't read the inbox")?.map(|row| prompt(&row)).transpose()
+        row.fetch_optional(&mut *self.read().await?)
+            .await
+            .context("can't read the inbox")?
+            .map(|row| prompt(&row))
+            .transpose()
     }
 
     /// What delivery still has to see to for one agent, first come first.
@@ -64,7 +68,7 @@ impl Store {
             "WHERE agent = $1 AND state IN ('queued', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
         ));
         rows.bind(agent.as_str())
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the inbox")?
             .iter()
@@ -75,14 +79,14 @@ impl Store {
     /// The latest prompt of every agent that ever had one.
     pub async fn latest_prompts(&self) -> anyhow::Result<Vec<Prompt>> {
         let rows = sqlx::query(select!("WHERE seq IN (SELECT MAX(seq) FROM inbox GROUP BY agent)"));
-        rows.fetch_all(self.read()).await.context("can't read the inbox")?.iter().map(prompt).collect()
+        rows.fetch_all(&mut *self.read().await?).await.context("can't read the inbox")?.iter().map(prompt).collect()
     }
 
     /// The scheduled nudges that were stored since `since`.
     pub async fn recent_nudges(&self, since: Timestamp) -> anyhow::Result<Vec<Prompt>> {
         let rows = sqlx::query(select!("WHERE dedup_key LIKE 'nudge/%' AND created >= $1 ORDER BY seq"));
         rows.bind(micros(since))
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the inbox")?
             .iter()
@@ -147,13 +151,13 @@ impl Store {
     /// The text that was last typed for a prompt.
     pub async fn typed_text(&self, id: &PromptId) -> anyhow::Result<Option<String>> {
         let row = sqlx::query_scalar("SELECT typed FROM inbox WHERE id = $1").bind(id.as_str());
-        Ok(row.fetch_optional(self.read()).await.context("can't read the inbox")?.flatten())
+        Ok(row.fetch_optional(&mut *self.read().await?).await.context("can't read the inbox")?.flatten())
     }
 
     /// Every step of a prompt's life, in order.
     pub async fn trace(&self, id: &PromptId) -> anyhow::Result<Vec<Transition>> {
         let rows = sqlx::query("SELECT at, detail, cause FROM transition WHERE prompt = $1 ORDER BY seq");
-        let rows = rows.bind(id.as_str()).fetch_all(self.read()).await.context("can't read the trace")?;
+        let rows = rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the trace")?;
         rows.iter()
             .map(|row| {
                 Ok(Transition {
@@ -168,7 +172,8 @@ impl Store {
     /// Where the agent's own record held a prompt.
     pub async fn evidence(&self, id: &PromptId) -> anyhow::Result<Vec<EvidenceRow>> {
         let rows = sqlx::query("SELECT kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
-        let rows = rows.bind(id.as_str()).fetch_all(self.read()).await.context("can't read the evidence")?;
+        let rows =
+            rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
         rows.iter()
             .map(|row| {
                 let kind: &str = row.try_get("kind")?;

@@ -80,7 +80,7 @@ impl Store {
     pub async fn offsets(&self, agent: &Slug) -> anyhow::Result<Vec<Offset>> {
         sqlx::query("SELECT path, inode, bytes FROM record_offset WHERE agent = $1")
             .bind(agent.as_str())
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read how far the records of {agent} were read"))?
             .iter()
@@ -94,7 +94,7 @@ impl Store {
     pub async fn open_turn(&self, agent: &Slug) -> anyhow::Result<Option<String>> {
         sqlx::query_scalar("SELECT turn FROM open_turn WHERE agent = $1")
             .bind(agent.as_str())
-            .fetch_optional(self.read())
+            .fetch_optional(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read the turn of {agent}"))
     }

@@ -25,9 +25,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr, Sqlite, SqlitePool, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
 pub use conversation::ConversationRow;
 pub use feed::move_feed_cursor;
@@ -38,10 +38,34 @@ pub use nudge::nudge_key;
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    read: SqlitePool,
-    plain: SqlitePool,
-    durable: SqlitePool,
-    line: Arc<Mutex<()>>,
+    reader: Arc<Mutex<Option<SqliteConnection>>>,
+    options: SqliteConnectOptions,
+    line: Arc<Mutex<Option<Writer>>>,
+}
+
+/// The connection that writes. It and the one that reads are kept by hand and not in a pool, which would ask a connection
+/// whether it lives before and after each use: two round trips to its thread beside the few that a query needs.
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    durability: Durability,
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Plain,
+    Durable,
+}
+
+impl Durability {
+    /// Begins a write on a connection that was last used otherwise. SQLite's `synchronous` holds until it is set again.
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Plain => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            Self::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+        }
+    }
 }
 
 /// Why the database can't be used.
@@ -68,20 +92,24 @@ pub enum StoreError {
     },
 }
 
-/// A transaction that holds its place in the line of writers. Nothing is stored until [`Write::commit`].
+/// A transaction that holds its place in the line of writers. Nothing is stored until [`Write::commit`]; dropped before, its
+/// connection is closed, which undoes whatever was done in it.
 pub struct Write {
-    transaction: Transaction<'static, Sqlite>,
-    _turn: OwnedMutexGuard<()>,
+    writer: Writer,
+    turn: OwnedMutexGuard<Option<Writer>>,
 }
 
 impl Write {
-    pub(crate) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
-        &mut self.transaction
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.writer.connection
     }
 
     /// Stores everything that was done in it, or nothing.
-    pub async fn commit(self) -> anyhow::Result<()> {
-        self.transaction.commit().await.context("can't store in fleet.db; is the disk full?")
+    pub async fn commit(mut self) -> anyhow::Result<()> {
+        let done = sqlx::raw_sql("COMMIT").execute(self.connection()).await;
+        done.context("can't store in fleet.db; is the disk full?")?;
+        *self.turn = Some(self.writer);
+        Ok(())
     }
 }
 
@@ -96,69 +124,63 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(Duration::from_secs(10))
             .disable_statement_logging();
-        let one =
-            |sync| SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone().synchronous(sync));
-        let store = Self {
-            plain: one(SqliteSynchronous::Normal),
-            durable: one(SqliteSynchronous::Full),
-            read: SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.clone()),
-            line: Arc::new(Mutex::new(())),
-        };
-        store.check(path).await?;
-        Ok(store)
-    }
-
-    async fn check(&self, path: &Path) -> Result<(), StoreError> {
-        let judge = |error: sqlx::Error| {
-            let what = error.to_string();
-            let damaged =
-                ["malformed", "not a database", "disk image", "short read"].iter().any(|sign| what.contains(sign));
-            let path = path.to_owned();
-            if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
-        };
-        let verdict: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.durable).await.map_err(judge)?;
-        if verdict != "ok" {
-            return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
-        }
-        migrator().run(&self.durable).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => judge(error),
-            other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
-        })
+        let reader = check(&options, path).await?;
+        Ok(Self { reader: Arc::new(Mutex::new(Some(reader))), options, line: Arc::default() })
     }
 
     /// Closes every connection; what was committed is in the file.
     pub async fn close(&self) {
-        self.read.close().await;
-        self.plain.close().await;
-        self.durable.close().await;
+        let writer = self.line.lock().await.take().map(|writer| writer.connection);
+        for connection in [writer, self.reader.lock().await.take()].into_iter().flatten() {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "the database was not closed cleanly; it is whole all the same");
+            }
+        }
     }
 
-    pub(crate) fn read(&self) -> &SqlitePool {
-        &self.read
+    /// The connection that reads, for one query: never held over another await.
+    pub(crate) async fn read(&self) -> anyhow::Result<MappedMutexGuard<'_, SqliteConnection>> {
+        let mut reader = self.reader.lock().await;
+        let connection = match reader.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await.context("can't open fleet.db")?,
+        };
+        Ok(MutexGuard::map(reader, |place| place.insert(connection)))
     }
 
     /// A write that survives the daemon's death.
     pub async fn write(&self) -> anyhow::Result<Write> {
-        self.begin(&self.plain).await
+        self.begin(Durability::Plain).await
     }
 
     /// A write that survives a power cut too.
     pub async fn write_durably(&self) -> anyhow::Result<Write> {
-        self.begin(&self.durable).await
+        self.begin(Durability::Durable).await
     }
 
-    async fn begin(&self, pool: &SqlitePool) -> anyhow::Result<Write> {
-        let turn = Arc::clone(&self.line).lock_owned().await;
-        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.context("can't begin to write in fleet.db")?;
-        Ok(Write { transaction, _turn: turn })
+    async fn begin(&self, durability: Durability) -> anyhow::Result<Write> {
+        let told = "can't begin to write in fleet.db";
+        let mut turn = Arc::clone(&self.line).lock_owned().await;
+        // Out of its place until the commit: whoever gives up half-way drops it, and with it the half of a write.
+        let kept = turn.take();
+        let sql = if kept.as_ref().is_some_and(|writer| writer.durability == durability) {
+            "BEGIN IMMEDIATE"
+        } else {
+            durability.begin()
+        };
+        let mut connection = match kept {
+            Some(writer) => writer.connection,
+            None => self.options.connect().await.context(told)?,
+        };
+        sqlx::raw_sql(sql).execute(&mut connection).await.context(told)?;
+        Ok(Write { writer: Writer { connection, durability }, turn })
     }
 
     /// A single named value.
     pub async fn note(&self, name: &str) -> anyhow::Result<Option<String>> {
         sqlx::query_scalar("SELECT value FROM note WHERE name = $1")
             .bind(name)
-            .fetch_optional(self.read())
+            .fetch_optional(&mut *self.read().await?)
             .await
             .with_context(|| format!("can't read the note {name} from fleet.db"))
     }
@@ -176,6 +198,28 @@ impl Store {
         .with_context(|| format!("can't store the note {name} in fleet.db"))?;
         write.commit().await
     }
+}
+
+/// A connection to a database that is sound and up to date.
+async fn check(options: &SqliteConnectOptions, path: &Path) -> Result<SqliteConnection, StoreError> {
+    let judge = |error: sqlx::Error| {
+        let what = error.to_string();
+        let damaged =
+            ["malformed", "not a database", "disk image", "short read"].iter().any(|sign| what.contains(sign));
+        let path = path.to_owned();
+        if damaged { StoreError::Damaged { path, what } } else { StoreError::Unreachable { path, what } }
+    };
+    let mut connection = options.connect().await.map_err(judge)?;
+    let verdict: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(judge)?;
+    if verdict != "ok" {
+        return Err(StoreError::Damaged { path: path.to_owned(), what: verdict });
+    }
+    migrator().run(&mut connection).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => judge(error),
+        other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
+    })?;
+    Ok(connection)
 }
 
 fn migrator() -> Migrator {
@@ -302,6 +346,32 @@ mod tests {
         assert_eq!(store.evidence(&id).await.unwrap(), [row]);
         let conversation = store.conversation(&"ann".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(conversation, ConversationRow { id: "conversation-1".into(), launches: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_given_up_half_way_leaves_nothing_and_stops_nobody() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        for durable in [false, true] {
+            let mut write = if durable { store.write_durably().await } else { store.write().await }.unwrap();
+            insert_prompt(&mut write, &new_prompt("half"), now).await.unwrap();
+            drop(write);
+            assert_eq!(store.open_prompts(&"ann".parse().unwrap()).await.unwrap(), []);
+            store.set_note("after", "it goes on").await.unwrap();
+        }
+        store.insert_prompt(&new_prompt("whole"), now).await.unwrap();
+        assert_eq!(store.open_prompts(&"ann".parse().unwrap()).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_a_durable_write_waits_for_the_disk_whatever_was_written_before() {
+        let (_directory, store) = scratch().await;
+        for (durable, level) in [(false, 1), (true, 2), (true, 2), (false, 1), (true, 2)] {
+            let mut write = if durable { store.write_durably().await } else { store.write().await }.unwrap();
+            let set: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(write.connection()).await.unwrap();
+            assert_eq!(set, level, "durable: {durable}");
+            write.commit().await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -31,14 +31,14 @@ impl Store {
     pub async fn settled_nudges(&self, since: Date) -> anyhow::Result<Vec<(Slug, Date)>> {
         let skipped = sqlx::query("SELECT agent, day FROM skipped_nudge WHERE day >= $1")
             .bind(since.to_string())
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the skipped nudges")?;
         // A local day begins at most a day before the UTC day of the same name.
         let created = since.yesterday()?.to_zoned(TimeZone::UTC)?.timestamp();
         let stored = sqlx::query("SELECT agent, dedup_key FROM inbox WHERE dedup_key LIKE 'nudge/%' AND created >= $1")
             .bind(micros(created))
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the stored nudges")?;
         let mut settled = Vec::with_capacity(skipped.len() + stored.len());

@@ -148,7 +148,7 @@ impl Store {
     pub async fn open_envelopes(&self, most: u32) -> anyhow::Result<Vec<Envelope>> {
         sqlx::query("SELECT seq, payload FROM slack_envelope WHERE acted IS NULL ORDER BY seq LIMIT $1")
             .bind(i64::from(most))
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the events of Slack")?
             .iter()
@@ -161,14 +161,18 @@ impl Store {
         let row = sqlx::query(
             "SELECT lane, agent, channel, ts FROM slack_thread WHERE channel = $1 AND ts = $2 ORDER BY lane LIMIT 1",
         );
-        let row = row.bind(channel).bind(ts).fetch_optional(self.read()).await;
+        let row = row.bind(channel).bind(ts).fetch_optional(&mut *self.read().await?).await;
         row.context("can't read the threads")?.map(|row| thread(&row)).transpose()
     }
 
     /// The thread that was opened for a turn.
     pub async fn slack_thread_of_turn(&self, turn: &PromptId) -> anyhow::Result<Option<Thread>> {
         let row = sqlx::query("SELECT lane, agent, channel, ts FROM slack_thread WHERE lane = $1").bind(turn.as_str());
-        row.fetch_optional(self.read()).await.context("can't read the threads")?.map(|row| thread(&row)).transpose()
+        row.fetch_optional(&mut *self.read().await?)
+            .await
+            .context("can't read the threads")?
+            .map(|row| thread(&row))
+            .transpose()
     }
 
     /// The first unsettled row of every lane, in order.
@@ -178,7 +182,7 @@ impl Store {
              LEFT JOIN slack_thread t ON t.lane = o.lane WHERE o.seq IN (SELECT MIN(seq) FROM slack_outbox \
              WHERE state IN ('queued', 'sending', 'ambiguous') GROUP BY lane) ORDER BY o.seq",
         )
-        .fetch_all(self.read())
+        .fetch_all(&mut *self.read().await?)
         .await
         .context("can't read the outbox")?
         .iter()
@@ -221,7 +225,7 @@ impl Store {
     pub async fn failed_outbox(&self, most: u32) -> anyhow::Result<Vec<(String, String)>> {
         sqlx::query("SELECT channel, reason FROM slack_outbox WHERE state = 'failed' ORDER BY seq DESC LIMIT $1")
             .bind(i64::from(most))
-            .fetch_all(self.read())
+            .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the outbox")?
             .iter()
@@ -232,7 +236,7 @@ impl Store {
     /// The id under which a channel's name was last known.
     pub async fn slack_channel(&self, name: &str) -> anyhow::Result<Option<String>> {
         let row = sqlx::query_scalar("SELECT id FROM slack_channel WHERE name = $1").bind(name);
-        row.fetch_optional(self.read()).await.context("can't read the channels")
+        row.fetch_optional(&mut *self.read().await?).await.context("can't read the channels")
     }
 
     /// Stores the id of a channel's name.

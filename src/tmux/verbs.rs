@@ -17,6 +17,9 @@ use super::{Result, Screen, TmuxError};
 /// How the files begin that hold the text of a paste on its way.
 pub(super) const PASTE_PREFIX: &str = "paste-";
 
+/// A text up to this many bytes goes to the kernel's cache in less time than a helper thread takes to wake.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
 /// A session to be made.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -214,14 +217,20 @@ struct PasteFile {
 impl PasteFile {
     async fn write(path: PathBuf, text: String) -> Result<Self> {
         let what = format!("writing {}", path.display());
+        let text_length = text.len();
         let write = move || {
             let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             let kept = Self { path };
             file.write_all(text.as_bytes())?;
             Ok(kept)
         };
-        let written = tokio::task::spawn_blocking(write).await;
-        written.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(TmuxError::io(what))
+        let written = if text_length <= WRITTEN_AT_ONCE {
+            write()
+        } else {
+            let written = tokio::task::spawn_blocking(write).await;
+            written.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        };
+        written.map_err(TmuxError::io(what))
     }
 }
 

@@ -61,8 +61,8 @@ fn candidate(name: &'static str, runtime: RuntimeConfig, version: &str) -> Candi
         for line in fs::read_to_string(&path).unwrap().lines() {
             lines.push(line.to_owned());
             for record in runtime.read_record(kind, line) {
-                let Record::Prompt { text } = record else { continue };
-                prompts.push((kind, serde_json::from_str(line).unwrap(), text));
+                let Some(text) = record.taken() else { continue };
+                prompts.push((kind, serde_json::from_str(line).unwrap(), text.to_owned()));
             }
         }
     }
@@ -229,7 +229,7 @@ proptest! {
                 let found: Vec<Record> = candidate.runtime.read_record(*kind, &line.to_string());
                 let prompts: Vec<&str> = found
                     .iter()
-                    .filter_map(|record| if let Record::Prompt { text } = record { Some(text.trim_end()) } else { None })
+                    .filter_map(|record| Some(record.taken()?.trim_end()))
                     .collect();
                 prop_assert_eq!(prompts, vec![typed.trim_end()], "{}: {}", candidate.name, line);
             }

@@ -220,6 +220,12 @@ impl FakeSlack {
         lock(&self.world).calls.iter().map(|(method, _)| method.clone()).collect()
     }
 
+    /// When a method was called, each time.
+    pub fn called_at(&self, method: &str) -> Vec<Instant> {
+        let world = lock(&self.world);
+        world.calls.iter().filter(|(called, _)| called == method).map(|(_, at)| *at).collect()
+    }
+
     /// How often a method was called.
     pub fn count(&self, method: &str) -> usize {
         self.calls().iter().filter(|called| *called == method).count()
