@@ -75,6 +75,57 @@ pub struct PromptView {
     pub turn: Vec<FeedRow>,
 }
 
+/// `GET /v1/queue?agent=<slug>`: what waits, is under way or is uncertain, first come first. Answered by [`Queue`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueQuery {
+    /// Only this agent's.
+    pub agent: Option<Slug>,
+}
+
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// First come first.
+    pub prompts: Vec<QueuedPrompt>,
+}
+
+/// One prompt that waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedPrompt {
+    /// Its id.
+    pub id: PromptId,
+    /// For whom.
+    pub agent: Slug,
+    /// Where it came from.
+    pub source: Source,
+    /// Who meant it.
+    pub who: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// When its time is over.
+    pub expires: Option<Timestamp>,
+    /// How far it has come.
+    pub state: String,
+    /// What holds it back, for people.
+    pub held: Option<String>,
+    /// Its first line.
+    pub text: String,
+}
+
+/// `POST /v1/prompts/<id>/cancel`, `/retry`, `POST /v1/agents/<slug>/pause`, `/resume`: on whose word. Answered by [`Done`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnWordOf {
+    /// Who.
+    pub who: String,
+}
+
+/// It is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Whether anything changed by it.
+    pub changed: bool,
+}
+
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

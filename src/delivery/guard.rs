@@ -46,6 +46,8 @@ pub struct Clear(());
 /// What holds a prompt back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
+    /// A person holds the agent.
+    Held(String),
     /// There is no session of ours for the agent.
     NoSession,
     /// The agent's process ended.
@@ -71,6 +73,7 @@ pub enum Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Held(who) => write!(formatter, "{who} holds it (`fleet resume`)"),
             Self::NoSession => formatter.write_str("its session is not up"),
             Self::Dead => formatter.write_str("its process has ended"),
             Self::Stranger(program) => write!(formatter, "{program} runs in its pane instead of the agent"),

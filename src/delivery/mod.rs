@@ -6,6 +6,7 @@
 
 pub mod guard;
 mod look;
+mod order;
 mod plan;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
@@ -98,13 +100,24 @@ impl Delivery {
         }
         let flying = [StateName::Typing, StateName::Submitted, StateName::Confirmed];
         let next = prompts.iter().find(|prompt| flying.contains(&prompt.state.name()));
-        let Some(prompt) = next.or_else(|| prompts.iter().find(|prompt| prompt.state == PromptState::Queued)) else {
+        let now = self.clock.now();
+        let Some(prompt) = next.or_else(|| order::next(&prompts, now)) else { return Ok(report) };
+        for late in prompts.iter().filter(|late| late.state == PromptState::Queued && is_expired(late, now)) {
+            self.advance(late, &PromptState::Expired, "its time is over", &mut report).await?;
+        }
+        if is_expired(prompt, now) && prompt.state == PromptState::Queued {
+            report.again = Some(Duration::ZERO);
             return Ok(report);
-        };
+        }
         let ended = prompt.state.name() == StateName::Confirmed && self.store.turn_ended(&prompt.id).await?;
         let sight = self.look(target).await?;
         let mut known = self.known(target, prompt, sight.as_ref(), ended);
         known.record = self.record(prompt).await?;
+        if prompt.state == PromptState::Queued
+            && let Some(row) = self.store.agent_hold(slug).await?
+        {
+            known.hold = Some(Hold::Held(row.who));
+        }
         let step = plan(&prompt.state, prompt.since, known, self.clock.now());
         let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. });
         self.apply(target, prompt, step, &mut report).await?;
@@ -149,6 +162,7 @@ impl Delivery {
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
             keeps_record: target.keeps_record,
             record: None,
+            expired: is_expired(prompt, self.clock.now()),
             turn_ended,
             long_idle: hold.is_none()
                 && confirmed_for >= patience
@@ -301,6 +315,10 @@ fn typed_text(target: &Target<'_>, prompt: &Prompt) -> String {
     target.runtime.typed(&text::compose(prompt, target.rule)).into_owned()
 }
 
+fn is_expired(prompt: &Prompt, now: Timestamp) -> bool {
+    prompt.expires.is_some_and(|expires| expires <= now)
+}
+
 /// A text without its white space: a box breaks lines where its width demands.
 fn letters(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
@@ -312,7 +330,7 @@ fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
     match wait {
         Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
         Wait::Evidence => Some(Duration::from_secs(1)),
-        Wait::Held(Hold::NoSession | Hold::Dead) => None,
+        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
         Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
         Wait::Held(_) => Some(Duration::from_secs(1)),
         Wait::TurnEnd => Some(Duration::from_secs(5)),

@@ -7,6 +7,7 @@ mod main_job;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;
+mod prompt_life;
 mod real_agents;
 mod real_fleet;
 mod slack_churn;
