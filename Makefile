@@ -60,11 +60,13 @@ lint: ## check the format, clippy and, where cargo-deny is installed, licences a
 bench: ## measure, and print the figures
 	cargo bench --locked --bench '*'
 
-# Under sudo there is often no cargo: then what `make build` made is installed.
+# Under sudo there is often no cargo: then what `make build` made is installed. BUILT=… installs that program.
 .PHONY: install
 install: ## install fleetd, fleet, completions, man pages and, as root, the systemd unit (PREFIX=…)
+ifneq ($(origin BUILT),command line)
 	@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory build; \
 	elif [ ! -x '$(BUILT)' ]; then echo "install: there is no cargo here and no $(BUILT): run 'make build' first" >&2; exit 1; fi
+endif
 	install -d '$(BINDIR)' '$(DATADIR)/man/man1' $(foreach file,BASH ZSH FISH,'$(dir $($(file)_COMPLETIONS))')
 	install -m 755 '$(BUILT)' '$(BINDIR)/fleetd'
 	ln -sf fleetd '$(BINDIR)/fleet'

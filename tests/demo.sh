@@ -40,15 +40,14 @@ gone() {
 
 # Whatever happens, nothing that was started here stays.
 clean_up() {
-    local code=$? ours
+    local code=$? pid ours
     set +e
     trap '' INT TERM HUP PIPE
     trap - EXIT
-    [ -n "$tail" ] && kill "$tail" 2>/dev/null
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null
-        gone "$daemon"
-    fi
+    for pid in $tail $daemon; do
+        kill "$pid" 2>/dev/null
+        gone "$pid"
+    done
     if [ -n "$socket" ]; then
         # The socket's name is this run's alone. The agents end with their server.
         ours=$(tmux -L "$socket" list-panes -a -F '#{pid} #{pane_pid}' 2>/dev/null | tr ' ' '\n' | sort -u)
@@ -201,7 +200,8 @@ until_true "three sessions" started
 say "Every agent has a tmux session of its own (fleet status)"
 fleet status
 say "What they do, live (fleet tail). Their daily prompt is due at $minute"
-fleet tail --all &
+# Not through the function, whose subshell alone would get the signal.
+"$scratch/fleet" tail --all &
 tail=$!
 say "A prompt from the shell (fleet send ${agents[0]} …)"
 fleet send "${agents[0]}" "Say hello to whoever watches." || fail "fleet send was not confirmed"
@@ -234,7 +234,7 @@ fleet=$scratch/fleet
 
 Here runs: fleet tail. Ctrl-C ends the fleet and removes $scratch.
 END
-fleet tail &
+"$scratch/fleet" tail &
 tail=$!
 code=0
 wait "$daemon" || code=$?

@@ -64,8 +64,12 @@ agents() {
     cp "$here/package.json" "$here/package-lock.json" "$there/"
     # No install script runs: the programs are inside the platform's packages.
     npm ci --prefix "$there" --ignore-scripts --no-fund --no-audit --no-update-notifier --loglevel=error
-    local program
-    for program in "$there"/node_modules/@anthropic-ai/claude-code-*/claude "$there"/node_modules/@openai/codex-*/vendor/*/bin/codex; do
+    local program modules=$there/node_modules
+    # npm 9, which Debian 12 has, also installs the package for another C library, whose program can't run here.
+    for program in "$modules"/@anthropic-ai/claude-code-*-musl/claude; do
+        if [ -e "$program" ] && ! HOME=$PWD/$there "$program" --version >/dev/null 2>&1; then rm -r "${program%/*}"; fi
+    done
+    for program in "$modules"/@anthropic-ai/claude-code-*/claude "$modules"/@openai/codex-*/vendor/*/bin/codex; do
         HOME=$PWD/$there "$program" --version
     done
     cp "$here/package-lock.json" "$there/installed-lock.json"

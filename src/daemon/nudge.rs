@@ -50,11 +50,13 @@ async fn pass(running: &Running, stamps: &Stamps) -> anyhow::Result<()> {
         Ok(false) => Settled::No,
         Err(error) => Settled::Unknown { why: format!("{error:#}") },
     });
-    tracing::debug!(%now, due = steps.len(), "looked at the schedule");
+    let due = steps.len();
     for step in steps {
         apply(running, step, now).await?;
     }
-    running.store.set_note(LAST_PASS, &now.to_string()).await
+    running.store.set_note(LAST_PASS, &now.to_string()).await?;
+    tracing::debug!(%now, due, "looked at the schedule");
+    Ok(())
 }
 
 async fn apply(running: &Running, step: Step, now: Timestamp) -> anyhow::Result<()> {

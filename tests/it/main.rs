@@ -4,6 +4,7 @@
 
 mod git_repositories;
 mod main_job;
+mod packaging;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;
