@@ -1,4 +1,4 @@
-//! `fleet pause` and `fleet resume`: hold an agent's queue, let it go.
+//! `fleet pause`, `fleet stop` and `fleet resume`: hold an agent's queue, interrupt its turn, let it go.
 
 use clap::Args;
 
@@ -6,7 +6,7 @@ use super::client::ClientError;
 use super::exit::Exit;
 use super::print;
 use super::surroundings::Surroundings;
-use crate::daemon::protocol::{Done, OnWordOf};
+use crate::daemon::protocol::{Done, OnWordOf, Stop, Stopped};
 use crate::model::Slug;
 
 /// One agent.
@@ -14,6 +14,27 @@ use crate::model::Slug;
 pub struct HoldArgs {
     /// The agent.
     pub agent: String,
+}
+
+/// Which agents.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The agents.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub agents: Vec<Slug>,
+    /// The whole fleet, in one step.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Holds agents and interrupts their turns.
+pub async fn stop(args: &StopArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
+    let question = Stop { agents: args.agents.clone(), who: surroundings.who() };
+    let stopped: Stopped = surroundings.client().post("/v1/stop", &question).await?;
+    for agent in &stopped.agents {
+        print(&format!("{}: {}", agent.agent, agent.outcome))?;
+    }
+    Ok(Exit::Success)
 }
 
 /// Holds an agent. Its turn, if one runs, goes on.

@@ -77,6 +77,8 @@ enum Verb {
     Retry(queue::PromptArgs),
     /// Hold an agent: what is queued for it waits
     Pause(hold::HoldArgs),
+    /// Hold agents and interrupt their turns
+    Stop(hold::StopArgs),
     /// Let an agent go that was held
     Resume(hold::HoldArgs),
     /// Look at every session now and mend what is missing
@@ -126,6 +128,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Cancel(args) => client(queue::cancel(&args, &surroundings)),
         Verb::Retry(args) => client(queue::retry(&args, &surroundings)),
         Verb::Pause(args) => client(hold::pause(&args, &surroundings)),
+        Verb::Stop(args) => client(hold::stop(&args, &surroundings)),
         Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),

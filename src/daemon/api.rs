@@ -18,7 +18,7 @@ use super::event::Event;
 use super::fleet::Running;
 use super::protocol::{
     Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Problem, PromptView, Queue, QueueQuery, Reconcile,
-    Reconciled, Status, Until, VERSION, VERSION_HEADER,
+    Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
 use super::{nudge, queue, status, worker};
 use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
@@ -57,6 +57,7 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
         .route("/v1/queue", get(waiting))
         .route("/v1/agents/{slug}/pause", post(pause))
         .route("/v1/agents/{slug}/resume", post(resume))
+        .route("/v1/stop", post(stop_agents))
         .route("/v1/status", get(fleet_status))
         .route("/v1/feed", get(feed))
         .route("/v1/agents/{slug}/nudge", post(nudge_now))
@@ -207,6 +208,17 @@ async fn pause(State(running): Fleet, UrlPath(slug): UrlPath<Slug>, Json(word): 
     known_agent(&running, &slug)?;
     queue::pause(&running, &[slug], &word.who).await?;
     Ok(Json(Done { changed: true }))
+}
+
+async fn stop_agents(State(running): Fleet, Json(question): Json<Stop>) -> Answer<Stopped> {
+    let mut agents = question.agents;
+    for slug in &agents {
+        known_agent(&running, slug)?;
+    }
+    if agents.is_empty() {
+        agents = running.agents.iter().map(|post| post.slug().clone()).collect();
+    }
+    Ok(Json(Stopped { agents: queue::stop(&running, &agents, &question.who).await? }))
 }
 
 async fn resume(State(running): Fleet, UrlPath(slug): UrlPath<Slug>) -> Answer<Done> {

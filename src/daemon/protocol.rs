@@ -119,6 +119,31 @@ pub struct OnWordOf {
     pub who: String,
 }
 
+/// `POST /v1/stop`: hold agents and interrupt their turns. Answered by [`Stopped`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Which agents; every one where none is named.
+    pub agents: Vec<Slug>,
+    /// On whose word.
+    pub who: String,
+}
+
+/// What became of each agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// In the order of the question, or of the file.
+    pub agents: Vec<StoppedAgent>,
+}
+
+/// What became of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedAgent {
+    /// Its name.
+    pub agent: Slug,
+    /// What happened, for people.
+    pub outcome: String,
+}
+
 /// It is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

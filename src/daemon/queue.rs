@@ -1,12 +1,15 @@
 //! What waits, and what a person does about it: take a prompt back, give it again, hold an agent, let it go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
+use futures_util::future::join_all;
 
 use super::event::Event;
-use super::fleet::Running;
-use super::protocol::QueuedPrompt;
+use super::fleet::{AgentPost, Running};
+use super::protocol::{QueuedPrompt, StoppedAgent};
+use crate::delivery::Interrupt;
 use crate::model::text::first_line;
 use crate::model::{Prompt, PromptId, PromptState, Slug, StateName, TIME_TO_LIVE};
 
@@ -82,4 +85,42 @@ pub async fn resume(running: &Arc<Running>, agent: &Slug) -> anyhow::Result<bool
     let released = running.store.release_agent(agent).await?;
     running.tell(Event::Inbox(agent.clone()));
     Ok(released)
+}
+
+/// How long an agent may take to show that it was interrupted.
+const SHOWS: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Stops agents in one step: first all are held, so that nothing new begins, then the turns that run are interrupted.
+pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Result<Vec<StoppedAgent>> {
+    pause(running, agents, who).await?;
+    let posts = agents.iter().filter_map(|agent| running.agent(agent));
+    let stopped = join_all(posts.map(async |post| {
+        let outcome =
+            interrupt(running, post).await.unwrap_or_else(|error| format!("held, but not interrupted: {error:#}"));
+        StoppedAgent { agent: post.slug().clone(), outcome }
+    }));
+    Ok(stopped.await)
+}
+
+async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
+    let conversation = running.conversation(post.slug()).await?;
+    match running.delivery.interrupt(&running.target(post, &conversation)).await? {
+        Interrupt::Idle => return Ok("held; no turn ran".to_owned()),
+        Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
+        Interrupt::Pressed => {}
+    }
+    let shown = async {
+        while running.delivery.shows_turn(&running.target(post, &conversation)).await? {
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::Ok(())
+    };
+    Ok(match tokio::time::timeout(SHOWS, shown).await {
+        Ok(Ok(())) => "held; its turn was interrupted".to_owned(),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => format!("held; Escape was pressed, but it still shows a turn (`fleet attach {}`)", post.slug()),
+    })
 }

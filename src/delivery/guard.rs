@@ -122,6 +122,17 @@ pub fn check_enter(sight: &Sight, pasted: &InputBox) -> Result<Clear, Hold> {
     }
 }
 
+/// Whether Escape may be pressed to interrupt a turn: none where no turn runs. An open dialog is part of the turn: both CLIs
+/// take Escape there as a no.
+pub fn check_interrupt(sight: &Sight) -> Result<Option<Clear>, Hold> {
+    match reachable(sight) {
+        Ok(()) | Err(Hold::Dialog(_)) => {}
+        Err(hold) => return Err(hold),
+    }
+    let activity = sight.told.as_ref().or(sight.screen.activity.as_ref());
+    Ok(matches!(activity, Some(Activity::Busy | Activity::Dialog { .. })).then_some(Clear(())))
+}
+
 /// What must hold for every keystroke, whatever the box holds.
 fn reachable(sight: &Sight) -> Result<(), Hold> {
     let pane = &sight.pane;
@@ -230,6 +241,18 @@ pub(super) mod tests {
             change(&mut sight);
             assert_eq!(check(&sight).err(), hold, "{name}");
         }
+    }
+
+    #[test]
+    fn escape_is_pressed_only_where_a_turn_runs_and_never_at_a_shell() {
+        let mut sight = sight();
+        assert!(matches!(check_interrupt(&sight), Ok(None)));
+        sight.told = Some(Activity::Busy);
+        assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
+        sight.told = Some(dialog());
+        assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
+        sight.occupant = Occupant::Stranger;
+        assert!(matches!(check_interrupt(&sight), Err(Hold::Stranger(_))));
     }
 
     #[test]

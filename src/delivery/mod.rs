@@ -5,6 +5,7 @@
 //! [`guard::Clear`] from a look taken just before, and never twice without proof that the first time was lost.
 
 pub mod guard;
+mod interrupt;
 mod look;
 mod order;
 mod plan;
@@ -20,6 +21,8 @@ use crate::model::{Clock, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::{EvidenceRow, Store};
 use crate::tmux::{Key, PaneId, Server, TmuxError};
+
+pub use interrupt::Interrupt;
 
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};

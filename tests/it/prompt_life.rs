@@ -62,3 +62,19 @@ async fn a_prompt_whose_time_is_over_is_not_typed_a_day_later_and_its_author_is_
     assert!(view.turn.iter().any(|row| format!("{:?}", row.fact).contains("its time was over")), "{view:?}");
     assert!(!fleet.transcript("ann").contains("old news"));
 }
+
+#[tokio::test]
+async fn stopping_the_fleet_interrupts_every_turn_and_begins_no_new_one() {
+    let gate = tempfile::tempdir().unwrap();
+    let held = format!("    args: [--gate, {}]\n", gate.path().join("open").display());
+    let mut fleet = Fleet::new(&(Fleet::practice("ann") + &held + &Fleet::practice("bob")));
+    fleet.start().await;
+    fleet.fleet(&["send", "ann", "practice: hold"]);
+    let second = fleet.fleet(&["send", "ann", "--no-wait", "the second"]);
+    let told = fleet.fleet(&["stop", "--all"]);
+    assert_eq!(told, "ann: held; its turn was interrupted\nbob: held; no turn ran");
+    until("the interruption is recorded", async || fleet.transcript("ann").contains("interrupted").then_some(())).await;
+    assert_eq!(fleet.trace(&second).steps.len(), 1, "a held prompt was touched");
+    fleet.fleet(&["resume", "ann"]);
+    fleet.until_prompt(&second, "done", |state| state.name() == StateName::Done).await;
+}
