@@ -185,6 +185,8 @@ pub struct AgentStatus {
     pub queued: usize,
     /// What holds the next one back, for people.
     pub held: Option<String>,
+    /// Who holds the agent (`fleet pause`, `fleet stop`); none where nobody does.
+    pub held_by: Option<String>,
     /// How many people are attached to its session.
     pub attached: u32,
     /// What is wrong with it, for people.

@@ -50,6 +50,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
         next_nudge: next_nudge(running, post, running.clock.now()),
         queued,
         held: post.hold().filter(|_| queued > 0).map(|hold| hold.to_string()),
+        held_by: running.store.agent_hold(slug).await?.map(|row| row.who),
         attached: sight.as_ref().map_or(0, |sight| sight.pane.attached),
         problem,
     })

@@ -62,8 +62,8 @@ pub struct Target<'a> {
     pub pane: Option<PaneId>,
     /// Whether its record can prove that a prompt arrived.
     pub keeps_record: bool,
-    /// Whether a turn runs, where the agent's record is the best word for it; none where its CLI shows that itself.
-    pub turn_running: Option<bool>,
+    /// What the agent does, where its record is the best word for it; none where its CLI shows that itself.
+    pub recorded: Option<Activity>,
     /// The rule typed below every prompt.
     pub rule: Option<&'a str>,
 }
@@ -144,8 +144,11 @@ impl Delivery {
         let mut sight =
             look(&self.tmux, target.runtime, &target.context, pane, &mut stillness, self.clock.now()).await?;
         self.remember(slug, |memory| memory.stillness = stillness);
-        if let (Some(sight), Some(true)) = (&mut sight, target.turn_running) {
-            sight.told.get_or_insert(Activity::Busy);
+        // An idle record is no proof of an idle agent: a turn's first line may not be written yet.
+        if let (Some(sight), Some(activity @ (Activity::Busy | Activity::Dialog { .. }))) =
+            (&mut sight, &target.recorded)
+        {
+            sight.told.get_or_insert_with(|| activity.clone());
         }
         Ok(sight)
     }

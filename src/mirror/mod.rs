@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::files::lines;
 use crate::model::{Clock, PromptId, Slug, text};
-use crate::runtime::{Record, RecordKind, RecordSource, Runtime};
+use crate::runtime::{Activity, Record, RecordKind, RecordSource, Runtime};
 use crate::store::{Offset, RecordBatch, Store};
 
 use find::Finder;
@@ -39,8 +39,8 @@ pub struct Progress {
     pub evidence: bool,
     /// Whether something waits to be read again soon: a turn's last words, or a backlog.
     pub again: bool,
-    /// Whether a turn runs.
-    pub running: bool,
+    /// What the agent does, as far as its records tell.
+    pub activity: Option<Activity>,
     /// The record files that exist, for whoever watches them.
     pub files: Vec<PathBuf>,
 }
@@ -113,7 +113,7 @@ impl Mirror {
             facts: !batch.facts.is_empty(),
             evidence: !batch.evidence.is_empty(),
             again,
-            running: turn.running,
+            activity: Some(activity(&turn)),
             files: streams.iter().map(|stream| stream.path.clone()).collect(),
         };
         let moved =
@@ -158,6 +158,14 @@ impl Mirror {
             }
         }
         Ok(typed)
+    }
+}
+
+fn activity(turn: &OpenTurn) -> Activity {
+    match (&turn.asking, turn.running) {
+        (Some(question), true) => Activity::Dialog { what: question.clone() },
+        (None, true) => Activity::Busy,
+        (_, false) => Activity::Idle,
     }
 }
 

@@ -23,6 +23,7 @@ async fn a_held_agent_gets_nothing_until_it_is_let_go_and_the_hold_outlives_the_
     fleet.kill();
     fleet.start().await;
     fleet.until_state("ann", "idle").await;
+    assert!(fleet.fleet(&["status"]).contains("idle, held"), "{}", fleet.fleet(&["status"]));
     let output = fleet.run(&["send", "ann", "--timeout", "2s", "and for me"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert_eq!(fleet.trace(&id).steps.len(), 1);
