@@ -164,7 +164,7 @@ impl Bench {
             runtime: &self.runtime,
             pane: Some(self.pane.clone()),
             keeps_record: true,
-            turn_running: None,
+            recorded: None,
             rule: None,
         }
     }
@@ -219,6 +219,7 @@ impl Bench {
             dedup_key: format!("cli/{id}"),
             body: BODY.to_owned(),
             place: None,
+            expires: None,
         };
         drop(std::mem::take(&mut *self.notes.0.lock().unwrap()));
         let (begun, started) = (Timestamp::now(), Instant::now());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use fleetd::supervisor::{Step, TAG_AGENT, TAG_FLEET};
+use fleetd::supervisor::{Patience, Step, TAG_AGENT, TAG_FLEET};
 use fleetd::tmux::NewSession;
 
 use crate::house::{FLEET, House};
@@ -34,7 +34,7 @@ async fn furnished() -> House {
 async fn pass(house: &House) -> Duration {
     let slugs = house.slugs();
     let started = Instant::now();
-    let survey = house.supervisor.survey(&slugs).await.unwrap();
+    let survey = house.supervisor.survey(&slugs, Patience::None).await.unwrap();
     assert_eq!(survey.seats().len(), SESSIONS);
     for (step, setup) in survey.steps.iter().zip(&house.setups) {
         assert!(matches!(step, Step::Keep { .. }), "{step}");

@@ -9,11 +9,13 @@ mod check;
 mod client;
 mod daemon;
 mod exit;
+mod hold;
 pub mod hook;
 pub mod launch;
 mod nudge;
 mod papers;
 pub mod practice_agent;
+mod queue;
 mod reconcile;
 mod send;
 mod show;
@@ -67,6 +69,18 @@ enum Verb {
     Attach(attach::AttachArgs),
     /// Give an agent its daily prompt now, beside the day's own
     Nudge(nudge::NudgeArgs),
+    /// Show what waits for the agents
+    Queue(queue::QueueArgs),
+    /// Take a prompt back that has not been typed
+    Cancel(queue::PromptArgs),
+    /// Give a prompt again that failed, expired, was cancelled or is uncertain
+    Retry(queue::PromptArgs),
+    /// Hold an agent: what is queued for it waits
+    Pause(hold::HoldArgs),
+    /// Hold agents and interrupt their turns
+    Stop(hold::StopArgs),
+    /// Let an agent go that was held
+    Resume(hold::HoldArgs),
     /// Look at every session now and mend what is missing
     Reconcile(reconcile::ReconcileArgs),
     /// Show a prompt's whole life
@@ -110,6 +124,12 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Status(args) => client(status::run(&args, &surroundings)),
         Verb::Tail(args) => client(tail::run(&args, &surroundings)),
         Verb::Nudge(args) => client(nudge::run(&args, &surroundings)),
+        Verb::Queue(args) => client(queue::run(&args, &surroundings)),
+        Verb::Cancel(args) => client(queue::cancel(&args, &surroundings)),
+        Verb::Retry(args) => client(queue::retry(&args, &surroundings)),
+        Verb::Pause(args) => client(hold::pause(&args, &surroundings)),
+        Verb::Stop(args) => client(hold::stop(&args, &surroundings)),
+        Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),
     }

@@ -132,9 +132,9 @@ async fn wait(client: &Client, id: &PromptId, until: Until, deadline: Instant) -
 
 fn settled(view: &PromptView, until: Until) -> bool {
     match show::state(view).map(PromptState::name) {
-        Some(StateName::Done | StateName::Failed | StateName::Uncertain) => true,
         Some(StateName::Confirmed) => until == Until::Confirmed,
-        _ => false,
+        Some(state) => state.is_given_up() || state == StateName::Done,
+        None => false,
     }
 }
 
@@ -156,6 +156,8 @@ fn tell(view: &PromptView, args: &SendArgs, took: Duration) -> anyhow::Result<Ex
             (format!("{agent}: confirmed{by} in {:.1} s", took.as_secs_f64()), Exit::Success)
         }
         Some(PromptState::Failed { reason }) => (format!("{agent}: failed: {reason}"), Exit::Failed),
+        Some(PromptState::Cancelled { by }) => (format!("{agent}: {by} cancelled it"), Exit::Failed),
+        Some(PromptState::Expired) => (format!("{agent}: expired: the agent could not take it in time"), Exit::Failed),
         Some(PromptState::Uncertain { seen }) => {
             let line =
                 format!("{agent}: uncertain: {seen}. Look with `fleet attach {agent}` before you send it again.");

@@ -43,7 +43,7 @@ fn table(status: &Status, now: Timestamp, terminal: bool) -> String {
     }
     let mut text = table.trim_fmt();
     for agent in &status.agents {
-        let notes = [("", &agent.problem), ("next prompt waits: ", &agent.held)];
+        let notes = [("", &agent.problem), ("held by ", &agent.held_by), ("next prompt waits: ", &agent.held)];
         for (what, note) in notes.into_iter().filter_map(|(what, note)| Some((what, note.as_ref()?))) {
             text.push_str(&format!("\n{}: {what}{note}", agent.agent));
         }
@@ -64,6 +64,7 @@ fn row(agent: &AgentStatus, now: Timestamp, terminal: bool) -> Vec<Cell> {
         AgentState::Elsewhere { program } => format!("at {program}"),
         state => state.word().to_owned(),
     };
+    let state = if agent.held_by.is_some() { format!("{state}, held") } else { state };
     let colour = match &agent.state {
         AgentState::Idle => Some(Color::Green),
         AgentState::Busy | AgentState::Starting => Some(Color::Yellow),

@@ -20,11 +20,11 @@ use tokio::sync::watch;
 use super::event::Event;
 use super::fleet::Running;
 use super::protocol::{
-    Ask, FeedPage, FeedQuery, Keep, Kept, Problem, PromptView, Reconcile, Reconciled, Status, Until, VERSION,
-    VERSION_HEADER,
+    Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Problem, PromptView, Queue, QueueQuery, Reconcile,
+    Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
-use super::{nudge, status, worker};
-use crate::model::{NewPrompt, PromptId, Slug, Source, StateName};
+use super::{nudge, queue, status, worker};
+use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
 
 /// The longest prompt, in bytes. tmux, both CLIs and their records take it; a larger one is no prompt but a file.
 pub const LONGEST_PROMPT: usize = 4 * 1024 * 1024;
@@ -59,6 +59,12 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
     let routes = Router::new()
         .route("/v1/prompts", post(keep))
         .route("/v1/prompts/{id}", get(prompt))
+        .route("/v1/prompts/{id}/cancel", post(cancel))
+        .route("/v1/prompts/{id}/retry", post(retry))
+        .route("/v1/queue", get(waiting))
+        .route("/v1/agents/{slug}/pause", post(pause))
+        .route("/v1/agents/{slug}/resume", post(resume))
+        .route("/v1/stop", post(stop_agents))
         .route("/v1/status", get(fleet_status))
         .route("/v1/feed", get(feed))
         .route("/v1/agents/{slug}/nudge", post(nudge_now))
@@ -139,6 +145,7 @@ pub fn from_shell(keep: Keep) -> NewPrompt {
         who: keep.who,
         body: keep.body,
         place: None,
+        expires: None,
     }
 }
 
@@ -155,7 +162,7 @@ fn unknown_agent(running: &Running, slug: &Slug) -> String {
 
 async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask): Query<Ask>) -> Answer<PromptView> {
     let settled = |state: StateName| {
-        let ends = matches!(state, StateName::Failed | StateName::Uncertain | StateName::Done);
+        let ends = state.is_given_up() || state == StateName::Done;
         ends || ask.until.is_none() || (ask.until, state) == (Some(Until::Confirmed), StateName::Confirmed)
     };
     let until = deadline(ask.seconds);
@@ -163,9 +170,7 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
     let mut stop = running.stop.subscribe();
     loop {
         news.mark_unchanged();
-        let Some(prompt) = running.store.prompt(&id).await? else {
-            return Err(Failure(StatusCode::NOT_FOUND, anyhow::anyhow!("there is no prompt {id}")));
-        };
+        let prompt = known_prompt(&running, &id).await?;
         if !settled(prompt.state.name()) && wait(&mut news, &mut stop, until).await {
             continue;
         }
@@ -185,6 +190,57 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
         };
         return Ok(Json(view));
     }
+}
+
+async fn waiting(State(running): Fleet, Query(query): Query<QueueQuery>) -> Answer<Queue> {
+    if let Some(slug) = &query.agent {
+        known_agent(&running, slug)?;
+    }
+    Ok(Json(Queue { prompts: queue::waiting(&running, query.agent.as_ref()).await? }))
+}
+
+async fn cancel(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Json(word): Json<OnWordOf>) -> Answer<Done> {
+    let prompt = known_prompt(&running, &id).await?;
+    queue::cancel(&running, &prompt, &word.who).await.map_err(refused)?;
+    Ok(Json(Done { changed: true }))
+}
+
+async fn retry(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Json(word): Json<OnWordOf>) -> Answer<Done> {
+    let prompt = known_prompt(&running, &id).await?;
+    known_agent(&running, &prompt.agent)?;
+    queue::retry(&running, &prompt, &word.who).await.map_err(refused)?;
+    Ok(Json(Done { changed: true }))
+}
+
+async fn pause(State(running): Fleet, UrlPath(slug): UrlPath<Slug>, Json(word): Json<OnWordOf>) -> Answer<Done> {
+    known_agent(&running, &slug)?;
+    queue::pause(&running, &[slug], &word.who).await?;
+    Ok(Json(Done { changed: true }))
+}
+
+async fn stop_agents(State(running): Fleet, Json(question): Json<Stop>) -> Answer<Stopped> {
+    let mut agents = question.agents;
+    for slug in &agents {
+        known_agent(&running, slug)?;
+    }
+    if agents.is_empty() {
+        agents = running.agents.iter().map(|post| post.slug().clone()).collect();
+    }
+    Ok(Json(Stopped { agents: queue::stop(&running, &agents, &question.who).await? }))
+}
+
+async fn resume(State(running): Fleet, UrlPath(slug): UrlPath<Slug>) -> Answer<Done> {
+    known_agent(&running, &slug)?;
+    Ok(Json(Done { changed: queue::resume(&running, &slug).await? }))
+}
+
+async fn known_prompt(running: &Running, id: &PromptId) -> Result<Prompt, Failure> {
+    let prompt = running.store.prompt(id).await?;
+    prompt.ok_or_else(|| Failure(StatusCode::NOT_FOUND, anyhow::anyhow!("there is no prompt {id}")))
+}
+
+fn refused(error: anyhow::Error) -> Failure {
+    Failure(StatusCode::BAD_REQUEST, error)
 }
 
 async fn fleet_status(State(running): Fleet) -> Answer<Status> {

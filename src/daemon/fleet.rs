@@ -15,7 +15,7 @@ use crate::delivery::guard::Hold;
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
 use crate::model::{Clock, Slug};
-use crate::runtime::{AgentSetup, Conversation, RecordKeeping, RecordSource};
+use crate::runtime::{Activity, AgentSetup, Conversation, RecordKeeping, RecordSource};
 use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::tmux::{PaneId, Server};
@@ -79,7 +79,7 @@ struct Seen {
     pane: Option<PaneId>,
     hold: Option<Hold>,
     files: Vec<PathBuf>,
-    turn_runs: bool,
+    activity: Option<Activity>,
 }
 
 impl AgentPost {
@@ -126,7 +126,7 @@ impl AgentPost {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = seen.files != progress.files;
         seen.files.clone_from(&progress.files);
-        seen.turn_runs = progress.running;
+        seen.activity.clone_from(&progress.activity);
         changed
     }
 
@@ -191,9 +191,9 @@ impl Running {
     /// For whom a delivery pass is.
     pub fn target<'a>(&'a self, post: &'a AgentPost, conversation: &'a Conversation) -> Target<'a> {
         let seen = post.seen();
-        let (keeps_record, turn_running) = match post.setup.runtime.keeps_record() {
+        let (keeps_record, recorded) = match post.setup.runtime.keeps_record() {
             RecordKeeping::Always => (true, None),
-            RecordKeeping::IfFileExists if seen.files.iter().any(|file| file.exists()) => (true, Some(seen.turn_runs)),
+            RecordKeeping::IfFileExists if seen.files.iter().any(|file| file.exists()) => (true, seen.activity),
             RecordKeeping::IfFileExists => (false, None),
         };
         Target {
@@ -201,7 +201,7 @@ impl Running {
             runtime: &post.setup.runtime,
             pane: seen.pane,
             keeps_record,
-            turn_running,
+            recorded,
             rule: self.fleet.rule.as_deref(),
         }
     }

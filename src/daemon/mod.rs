@@ -14,6 +14,7 @@ mod fleet;
 mod nudge;
 mod offline;
 pub mod protocol;
+mod queue;
 mod status;
 mod watch;
 mod worker;

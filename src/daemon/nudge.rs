@@ -63,7 +63,8 @@ async fn apply(running: &Running, step: Step, now: Timestamp) -> anyhow::Result<
     match step {
         Step::Nudge { slug, day, .. } => {
             let source = Source::Nudge { day };
-            let new = nudge(running, &slug, source, "schedule", nudge_key(&slug, day))?;
+            let expires = day_end(running, &slug, day);
+            let new = NewPrompt { expires, ..nudge(running, &slug, source, "schedule", nudge_key(&slug, day))? };
             running.store.insert_prompt(&new, now).await?;
             tracing::info!(agent = %slug, %day, prompt = %new.id, "nudge due");
             running.tell(Event::Inbox(slug));
@@ -76,6 +77,12 @@ async fn apply(running: &Running, step: Step, now: Timestamp) -> anyhow::Result<
         Step::Withhold { slug, day, why, .. } => tracing::error!(agent = %slug, %day, "nudge withheld: {why}"),
     }
     Ok(())
+}
+
+/// The end of the agent's local day: a nudge is of no use on another one.
+fn day_end(running: &Running, slug: &Slug, day: Date) -> Option<Timestamp> {
+    let zone = running.fleet.agent(slug)?.schedule.as_ref()?.zone.clone();
+    Some(day.tomorrow().ok()?.to_zoned(zone).ok()?.timestamp())
 }
 
 /// Stamps the days whose nudges the agents' own records hold.
@@ -106,5 +113,6 @@ fn nudge(running: &Running, slug: &Slug, source: Source, who: &str, dedup_key: S
         dedup_key,
         body,
         place: None,
+        expires: None,
     })
 }

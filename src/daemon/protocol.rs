@@ -75,6 +75,82 @@ pub struct PromptView {
     pub turn: Vec<FeedRow>,
 }
 
+/// `GET /v1/queue?agent=<slug>`: what waits, is under way or is uncertain, first come first. Answered by [`Queue`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueQuery {
+    /// Only this agent's.
+    pub agent: Option<Slug>,
+}
+
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// First come first.
+    pub prompts: Vec<QueuedPrompt>,
+}
+
+/// One prompt that waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedPrompt {
+    /// Its id.
+    pub id: PromptId,
+    /// For whom.
+    pub agent: Slug,
+    /// Where it came from.
+    pub source: Source,
+    /// Who meant it.
+    pub who: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// When its time is over.
+    pub expires: Option<Timestamp>,
+    /// How far it has come.
+    pub state: String,
+    /// What holds it back, for people.
+    pub held: Option<String>,
+    /// Its first line.
+    pub text: String,
+}
+
+/// `POST /v1/prompts/<id>/cancel`, `/retry`, `POST /v1/agents/<slug>/pause`, `/resume`: on whose word. Answered by [`Done`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnWordOf {
+    /// Who.
+    pub who: String,
+}
+
+/// `POST /v1/stop`: hold agents and interrupt their turns. Answered by [`Stopped`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Which agents; every one where none is named.
+    pub agents: Vec<Slug>,
+    /// On whose word.
+    pub who: String,
+}
+
+/// What became of each agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// In the order of the question, or of the file.
+    pub agents: Vec<StoppedAgent>,
+}
+
+/// What became of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedAgent {
+    /// Its name.
+    pub agent: Slug,
+    /// What happened, for people.
+    pub outcome: String,
+}
+
+/// It is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Whether anything changed by it.
+    pub changed: bool,
+}
+
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -109,6 +185,8 @@ pub struct AgentStatus {
     pub queued: usize,
     /// What holds the next one back, for people.
     pub held: Option<String>,
+    /// Who holds the agent (`fleet pause`, `fleet stop`); none where nobody does.
+    pub held_by: Option<String>,
     /// How many people are attached to its session.
     pub attached: u32,
     /// What is wrong with it, for people.

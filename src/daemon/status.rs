@@ -50,6 +50,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
         next_nudge: next_nudge(running, post, running.clock.now()),
         queued,
         held: post.hold().filter(|_| queued > 0).map(|hold| hold.to_string()),
+        held_by: running.store.agent_hold(slug).await?.map(|row| row.who),
         attached: sight.as_ref().map_or(0, |sight| sight.pane.attached),
         problem,
     })
@@ -66,7 +67,7 @@ fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {
     };
     match guard::check(sight) {
         Ok(_) => AgentState::Idle,
-        Err(Hold::NoSession | Hold::NotReady) => AgentState::Starting,
+        Err(Hold::NoSession | Hold::NotReady | Hold::Held(_)) => AgentState::Starting,
         Err(Hold::Dead) => AgentState::Ended,
         Err(Hold::Stranger(program) | Hold::Behind(program)) => AgentState::Elsewhere { program },
         Err(Hold::Dialog(what)) => AgentState::Asking { what },

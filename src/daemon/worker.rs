@@ -13,7 +13,6 @@ use super::fleet::{AgentPost, Running};
 use super::offline;
 use super::protocol::ReconciledStep;
 use super::watch::Watcher;
-use crate::model::StateName;
 use crate::runtime::Identity;
 use crate::supervisor::{Patience, Step, Survey};
 
@@ -68,7 +67,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
     let report = running.delivery.pass(&running.target(post, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
-        if matches!(state, StateName::Uncertain | StateName::Failed) {
+        if state.is_given_up() {
             tracing::warn!(agent = %post.slug(), %prompt, state = state.as_str(), "a prompt was not delivered; `fleet trace {prompt}` tells more");
         }
     }

@@ -129,6 +129,7 @@ mod tests {
             body: "one\ntwo".into(),
             place: None,
             created: Timestamp::UNIX_EPOCH,
+            expires: None,
             state: PromptState::Queued,
             since: Timestamp::UNIX_EPOCH,
         }

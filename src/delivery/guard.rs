@@ -49,6 +49,8 @@ pub struct Clear(());
 /// What holds a prompt back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
+    /// A person holds the agent.
+    Held(String),
     /// There is no session of ours for the agent.
     NoSession,
     /// The agent's process ended.
@@ -74,6 +76,7 @@ pub enum Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Held(who) => write!(formatter, "{who} holds it (`fleet resume`)"),
             Self::NoSession => formatter.write_str("its session is not up"),
             Self::Dead => formatter.write_str("its process has ended"),
             Self::Stranger(program) => write!(formatter, "{program} runs in its pane instead of the agent"),
@@ -130,6 +133,17 @@ pub fn check_last_line(sight: &Sight, prompt: &PromptId) -> Result<Clear, Hold> 
         return Err(Hold::Dialog(what.clone()));
     }
     if sight.whole_lines && sight.headers.contains(prompt) { Ok(Clear(())) } else { Err(Hold::NotReady) }
+}
+
+/// Whether Escape may be pressed to interrupt a turn: none where no turn runs. An open dialog is part of the turn: both CLIs
+/// take Escape there as a no.
+pub fn check_interrupt(sight: &Sight) -> Result<Option<Clear>, Hold> {
+    match reachable(sight) {
+        Ok(()) | Err(Hold::Dialog(_)) => {}
+        Err(hold) => return Err(hold),
+    }
+    let activity = sight.told.as_ref().or(sight.screen.activity.as_ref());
+    Ok(matches!(activity, Some(Activity::Busy | Activity::Dialog { .. })).then_some(Clear(())))
 }
 
 /// What must hold for every keystroke, whatever the box holds.
@@ -241,6 +255,18 @@ pub(super) mod tests {
             change(&mut sight);
             assert_eq!(check(&sight).err(), hold, "{name}");
         }
+    }
+
+    #[test]
+    fn escape_is_pressed_only_where_a_turn_runs_and_never_at_a_shell() {
+        let mut sight = sight();
+        assert!(matches!(check_interrupt(&sight), Ok(None)));
+        sight.told = Some(Activity::Busy);
+        assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
+        sight.told = Some(dialog());
+        assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
+        sight.occupant = Occupant::Stranger;
+        assert!(matches!(check_interrupt(&sight), Err(Hold::Stranger(_))));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod answer;
 pub mod guard;
+mod interrupt;
 mod look;
+mod order;
 mod own;
 mod plan;
 
@@ -15,13 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{CrashPoint, RuntimeConfig};
 use crate::model::{Clock, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::{EvidenceRow, Store};
 use crate::tmux::{Key, LONGEST_LINE, PaneId, Server, TmuxError};
+
+pub use interrupt::Interrupt;
 
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
@@ -69,8 +73,8 @@ pub struct Target<'a> {
     pub pane: Option<PaneId>,
     /// Whether its record can prove that a prompt arrived.
     pub keeps_record: bool,
-    /// Whether a turn runs, where the agent's record is the best word for it; none where its CLI shows that itself.
-    pub turn_running: Option<bool>,
+    /// What the agent does, where its record is the best word for it; none where its CLI shows that itself.
+    pub recorded: Option<Activity>,
     /// The rule typed below every prompt.
     pub rule: Option<&'a str>,
 }
@@ -111,10 +115,16 @@ impl Delivery {
         }
         let flying = [StateName::Typing, StateName::Submitted, StateName::Confirmed];
         let next = prompts.iter().find(|prompt| flying.contains(&prompt.state.name()));
-        let Some(prompt) = next.or_else(|| prompts.iter().find(|prompt| prompt.state == PromptState::Queued)) else {
+        let now = self.clock.now();
+        let Some(prompt) = next.or_else(|| order::next(&prompts, now)) else { return Ok(report) };
+        for late in prompts.iter().filter(|late| late.state == PromptState::Queued && is_expired(late, now)) {
+            self.advance(late, &PromptState::Expired, "its time is over", &mut report).await?;
+        }
+        if is_expired(prompt, now) && prompt.state == PromptState::Queued {
+            report.again = Some(Duration::ZERO);
             return Ok(report);
-        };
-        if prompt.since.duration_since(self.clock.now()) > CLOCK_SLACK {
+        }
+        if prompt.since.duration_since(now) > CLOCK_SLACK {
             // Every wait is counted from that time: left ahead, the prompt would wait until the clock is there again.
             self.advance(prompt, &prompt.state, "the clock was set back", &mut report).await?;
             report.again = Some(Duration::ZERO);
@@ -129,6 +139,11 @@ impl Delivery {
         let typed = typed.unwrap_or_default();
         let mut known = self.known(target, prompt, &typed, sight.as_ref(), ended);
         known.record = self.record(prompt).await?;
+        if prompt.state == PromptState::Queued
+            && let Some(row) = self.store.agent_hold(slug).await?
+        {
+            known.hold = Some(Hold::Held(row.who));
+        }
         let hold = known.hold.clone();
         let step = plan(&prompt.state, prompt.since, known, self.clock.now());
         let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. });
@@ -153,8 +168,11 @@ impl Delivery {
         let mut sight =
             look(&self.tmux, target.runtime, &target.context, pane, &mut stillness, self.clock.now()).await?;
         self.remember(slug, |memory| memory.stillness = stillness);
-        if let (Some(sight), Some(true)) = (&mut sight, target.turn_running) {
-            sight.told.get_or_insert(Activity::Busy);
+        // An idle record is no proof of an idle agent: a turn's first line may not be written yet.
+        if let (Some(sight), Some(activity @ (Activity::Busy | Activity::Dialog { .. }))) =
+            (&mut sight, &target.recorded)
+        {
+            sight.told.get_or_insert_with(|| activity.clone());
         }
         Ok(sight)
     }
@@ -203,6 +221,7 @@ impl Delivery {
             record: None,
             line_too_long: longest_line(target, prompt)
                 .filter(|longest| *longest > LONGEST_LINE && sight.is_some_and(|sight| sight.whole_lines)),
+            expired: is_expired(prompt, self.clock.now()),
             turn_ended,
             long_idle: hold.is_none()
                 && confirmed_for >= patience
@@ -412,13 +431,17 @@ fn longest_line(target: &Target<'_>, prompt: &Prompt) -> Option<usize> {
     (!target.keeps_record).then(|| typed_text(target, prompt).lines().map(str::len).max().unwrap_or_default())
 }
 
+fn is_expired(prompt: &Prompt, now: Timestamp) -> bool {
+    prompt.expires.is_some_and(|expires| expires <= now)
+}
+
 /// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is
 /// for what only a look can tell, and for a watch that missed something.
 fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
     match wait {
         Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
         Wait::Evidence => Some(Duration::from_secs(1)),
-        Wait::Held(Hold::NoSession | Hold::Dead) => None,
+        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
         Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
         Wait::Held(_) => Some(Duration::from_secs(1)),
         Wait::TurnEnd => Some(Duration::from_secs(5)),

@@ -50,6 +50,8 @@ pub struct Known {
     pub record: Option<(Evidence, bool)>,
     /// The bytes of its longest line, where the agent's terminal would cut that off.
     pub line_too_long: Option<usize>,
+    /// Whether the prompt's time is over.
+    pub expired: bool,
     /// Whether the record says that the turn of this prompt ended.
     pub turn_ended: bool,
     /// Whether the agent has stood idle long enough for a turn without an end in the record to be over.
@@ -107,11 +109,13 @@ pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp)
         }
         (PromptState::Confirmed { .. }, _) => Step::Wait(Wait::TurnEnd),
         (PromptState::Done { .. } | PromptState::Failed { .. }, _) => Step::Wait(Wait::Nothing),
+        (PromptState::Cancelled { .. } | PromptState::Expired, _) => Step::Wait(Wait::Nothing),
         (_, Some((by, true))) => become_state(PromptState::Confirmed { by }, &format!("seen in the agent's {by}")),
         (PromptState::Uncertain { .. }, _) => Step::Wait(Wait::Nothing),
         (_, Some((by, false))) => {
             uncertain(&format!("the agent's {by} holds a text with its header that differs from what was typed"))
         }
+        (PromptState::Queued, None) if known.expired => become_state(PromptState::Expired, "its time is over"),
         (PromptState::Queued, None) => match (known.hold, known.line_too_long) {
             (None, None) => Step::Type { attempt: 1 },
             (None, Some(bytes)) => too_long(bytes),
@@ -207,6 +211,7 @@ mod tests {
             keeps_record: true,
             record: None,
             line_too_long: None,
+            expired: false,
             turn_ended: false,
             long_idle: false,
         }
@@ -226,6 +231,8 @@ mod tests {
             PromptState::Done { by },
             PromptState::Failed { reason: String::new() },
             PromptState::Uncertain { seen: String::new() },
+            PromptState::Cancelled { by: String::new() },
+            PromptState::Expired,
         ]
     }
 
@@ -252,10 +259,11 @@ mod tests {
             for hold in every_hold() {
                 for in_box in [InBox::Nothing, InBox::Ours, InBox::Other, InBox::NoBox] {
                     for record in [None, Some((Evidence::Hook, true)), Some((Evidence::Transcript, false))] {
-                        for bits in 0..16 {
+                        for bits in 0..32 {
                             for age in [0, 3, 11, 31, 100_000] {
                                 let (on_screen, keeps_record) = (bits & 1 != 0, bits & 2 != 0);
                                 let (turn_ended, long_idle) = (bits & 4 != 0, bits & 8 != 0);
+                                let expired = bits & 16 != 0;
                                 let hold = hold.clone();
                                 let line_too_long = long_idle.then_some(5000);
                                 let known = Known {
@@ -265,6 +273,7 @@ mod tests {
                                     keeps_record,
                                     record,
                                     line_too_long,
+                                    expired,
                                     turn_ended,
                                     long_idle,
                                 };
@@ -338,6 +347,15 @@ mod tests {
     }
 
     #[test]
+    fn only_a_prompt_of_which_nothing_was_typed_expires() {
+        for (state, age, known) in every_case() {
+            if let Step::Become { state: PromptState::Expired, .. } = decide(&state, age, known) {
+                assert_eq!(state, PromptState::Queued);
+            }
+        }
+    }
+
+    #[test]
     fn each_situation_leads_to_its_step() {
         let wait = |wait| Step::Wait(wait);
         let submitted = PromptState::Submitted { attempt: 1 };
@@ -346,6 +364,13 @@ mod tests {
         let record = Some((Evidence::Hook, true));
         let rows = [
             ("idle", PromptState::Queued, 0, known(), Step::Type { attempt: 1 }),
+            (
+                "too late",
+                PromptState::Queued,
+                0,
+                Known { expired: true, ..known() },
+                Step::Become { state: PromptState::Expired, cause: "its time is over".into() },
+            ),
             ("busy", PromptState::Queued, 0, Known { hold: Some(Hold::Busy), ..known() }, wait(Wait::Held(Hold::Busy))),
             ("just submitted", submitted.clone(), 0, known(), wait(Wait::Evidence)),
             (

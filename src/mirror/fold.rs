@@ -29,6 +29,8 @@ pub struct OpenTurn {
     pub running: bool,
     /// The prompt that opened it; none where a person typed it into the pane.
     pub prompt: Option<PromptId>,
+    /// What it asks a person and waits for, as far as its records tell.
+    pub asking: Option<String>,
     /// At which launch of the agent it began.
     launch: i64,
     /// The text that opened it, hashed.
@@ -76,6 +78,12 @@ impl OpenTurn {
     /// Folds one record in. `typed` is the text that was typed for the prompt whose header `record` holds, if any.
     pub fn fold(&mut self, seen: &Seen, launch: i64, typed: Option<&str>, now: Timestamp) -> Verdict {
         let mut yielded = Yield::default();
+        match &seen.record {
+            Record::Asked { question } => self.asking = Some(question.clone()),
+            // It goes on, so somebody answered.
+            Record::Said { .. } | Record::UsedTool { .. } => self.asking = None,
+            _ => {}
+        }
         match &seen.record {
             Record::Conversation { id } => yielded.conversation = Some(id.clone()),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
@@ -157,6 +165,7 @@ impl OpenTurn {
         }
         let usage = (self.usage != Usage::default()).then_some(self.usage);
         self.usage = Usage::default();
+        self.asking = None;
         self.running = false;
         (at, self.prompt.take(), Fact::TurnEnded { outcome, usage })
     }
@@ -347,6 +356,16 @@ mod tests {
         let expected = ["P start fix it", "P said answer", "P end", "- start by hand", "- said to the hand", "- end"];
         assert_eq!(facts, expected);
         assert_eq!(used, [4, 4]);
+    }
+
+    #[test]
+    fn an_agent_that_waits_for_a_person_is_known_to_until_it_goes_on() {
+        let mut turn = OpenTurn::default();
+        let asked = Record::Asked { question: "run?".into() };
+        run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(2, T, asked)], &[], 2);
+        assert_eq!(turn.asking.as_deref(), Some("run?"));
+        run(&mut turn, &[seen(3, T, said("well"))], &[], 3);
+        assert_eq!(turn.asking, None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::config::CrashPoint;
 use crate::files::lines;
 use crate::model::{Clock, PromptId, Slug, text};
-use crate::runtime::{RecordKind, RecordSource, Runtime};
+use crate::runtime::{Activity, RecordKind, RecordSource, Runtime};
 use crate::store::{Offset, RecordBatch, Store};
 
 use find::Finder;
@@ -43,8 +43,8 @@ pub struct Progress {
     pub again: bool,
     /// Whether records wait that this pass could not take in at once: what they hold is not known yet.
     pub backlog: bool,
-    /// Whether a turn runs.
-    pub running: bool,
+    /// What the agent does, as far as its records tell.
+    pub activity: Option<Activity>,
     /// The record files that exist, for whoever watches them.
     pub files: Vec<PathBuf>,
 }
@@ -127,7 +127,7 @@ impl Mirror {
             evidence: !batch.evidence.is_empty(),
             again,
             backlog: streams.iter().any(|stream| stream.more),
-            running: turn.running,
+            activity: Some(activity(&turn)),
             files: streams.iter().map(|stream| stream.path.clone()).collect(),
         };
         let moved =
@@ -172,6 +172,14 @@ impl Mirror {
             }
         }
         Ok(typed)
+    }
+}
+
+fn activity(turn: &OpenTurn) -> Activity {
+    match (&turn.asking, turn.running) {
+        (Some(question), true) => Activity::Dialog { what: question.clone() },
+        (None, true) => Activity::Busy,
+        (_, false) => Activity::Idle,
     }
 }
 

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -102,6 +102,23 @@ impl Source {
             Self::Slack => "slack",
         }
     }
+
+    /// Whose prompts go first: a person who waits, before what a clock or a watcher sent.
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Cli | Self::Slack | Self::NudgeByHand | Self::Init => Rank::Person,
+            Self::Nudge { .. } => Rank::Nudge,
+        }
+    }
+}
+
+/// Whose prompts go first, first one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A person waits for it.
+    Person,
+    /// The schedule sent it.
+    Nudge,
 }
 
 /// A Slack thread: the channel's id and the timestamp of its first message.
@@ -130,7 +147,13 @@ pub struct NewPrompt {
     pub body: String,
     /// The thread that gets the answer, where it came from one.
     pub place: Option<Place>,
+    /// When it is too late to give it to the agent; [`TIME_TO_LIVE`] after it was stored where there is none.
+    pub expires: Option<Timestamp>,
 }
+
+/// How long a prompt waits for its agent before it is given up, where its source says nothing else: what somebody wrote
+/// yesterday may be wrong today.
+pub const TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A prompt as the inbox holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +172,8 @@ pub struct Prompt {
     pub place: Option<Place>,
     /// When it was stored.
     pub created: Timestamp,
+    /// When it is too late to give it to the agent.
+    pub expires: Option<Timestamp>,
     /// How far it has come.
     pub state: PromptState,
     /// Since when it is in that state.
@@ -213,6 +238,13 @@ pub enum PromptState {
         /// What was seen, for people.
         seen: String,
     },
+    /// A person took it back before anything of it was typed, or gave up on its fate.
+    Cancelled {
+        /// Who.
+        by: String,
+    },
+    /// It waited until its time was over; nothing of it was typed.
+    Expired,
 }
 
 /// A state without its data: what is stored in a column and asked for in queries.
@@ -227,9 +259,16 @@ pub enum StateName {
     Done,
     Failed,
     Uncertain,
+    Cancelled,
+    Expired,
 }
 
 impl StateName {
+    /// Whether the prompt's way to the agent is over: nothing but a person's `fleet retry` moves it on.
+    pub fn is_given_up(self) -> bool {
+        matches!(self, Self::Failed | Self::Uncertain | Self::Cancelled | Self::Expired)
+    }
+
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -240,6 +279,8 @@ impl StateName {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Uncertain => "uncertain",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
         }
     }
 }
@@ -255,12 +296,9 @@ impl PromptState {
             Self::Done { .. } => StateName::Done,
             Self::Failed { .. } => StateName::Failed,
             Self::Uncertain { .. } => StateName::Uncertain,
+            Self::Cancelled { .. } => StateName::Cancelled,
+            Self::Expired => StateName::Expired,
         }
-    }
-
-    /// Whether delivery still has something to do with it.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Queued | Self::Typing { .. } | Self::Submitted { .. } | Self::Uncertain { .. })
     }
 }
 

@@ -84,6 +84,7 @@ mod tests {
             body: body.into(),
             place: None,
             created: Timestamp::UNIX_EPOCH,
+            expires: None,
             state: PromptState::Queued,
             since: Timestamp::UNIX_EPOCH,
         }

@@ -184,6 +184,7 @@ pub(super) fn decide(
         dedup_key: format!("slack/{}/{channel}/{}", callback.team_id, post.ts),
         body,
         place: Some(Place { channel: channel.clone(), thread: root.to_owned() }),
+        expires: None,
     };
     // A thread that is known keeps its lane: what is said in one thread must stay in one order.
     let known = thread.filter(|thread| thread.agent.as_ref() == Some(agent)).cloned();

@@ -117,6 +117,7 @@ mod tests {
             body: "fix <it>\nplease".into(),
             place,
             created: Timestamp::UNIX_EPOCH,
+            expires: None,
             state: PromptState::Queued,
             since: Timestamp::UNIX_EPOCH,
         }

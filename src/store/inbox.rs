@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::feed::append;
 use super::{Store, Write, from_json, micros, timestamp, to_json};
-use crate::model::{Evidence, Fact, NewPrompt, Place, Prompt, PromptId, PromptState, Slug, Transition};
+use crate::model::{Evidence, Fact, NewPrompt, Place, Prompt, PromptId, PromptState, Slug, TIME_TO_LIVE, Transition};
 
 /// What became of an insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,10 @@ pub struct EvidenceRow {
 /// A query for whole prompts.
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, agent, source, who, body, channel, thread, created, detail, since FROM inbox ", $rest)
+        concat!(
+            "SELECT id, agent, source, who, body, channel, thread, created, expires, detail, since FROM inbox ",
+            $rest
+        )
     };
 }
 
@@ -74,6 +77,56 @@ impl Store {
             .iter()
             .map(prompt)
             .collect()
+    }
+
+    /// Every prompt that waits, is under way or is uncertain, first come first; of one agent or of all.
+    pub async fn waiting_prompts(&self, agent: Option<&Slug>) -> anyhow::Result<Vec<Prompt>> {
+        let rows = sqlx::query(select!(
+            "WHERE ($1 IS NULL OR agent = $1) \
+             AND state IN ('queued', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
+        ));
+        let rows = rows
+            .bind(agent.map(Slug::as_str))
+            .fetch_all(&mut *self.read().await?)
+            .await
+            .context("can't read the inbox")?;
+        rows.iter().map(prompt).collect()
+    }
+
+    /// Puts a prompt that was given up back into the queue, with a new end to its time; says whether it was there to be put.
+    pub async fn requeue(
+        &self,
+        prompt: &Prompt,
+        expires: Timestamp,
+        cause: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<bool> {
+        let mut write = self.write_durably().await?;
+        let state = PromptState::Queued;
+        let moved = sqlx::query(
+            "UPDATE inbox SET state = $1, detail = $2, since = $3, expires = $4 WHERE id = $5 AND state = $6",
+        )
+        .bind(state.name().as_str())
+        .bind(to_json(&state)?)
+        .bind(micros(now))
+        .bind(micros(expires))
+        .bind(prompt.id.as_str())
+        .bind(prompt.state.name().as_str())
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't put prompt {} back into the queue", prompt.id))?
+        .rows_affected();
+        if moved == 1 {
+            // What was seen of the earlier try says nothing about the new one.
+            sqlx::query("DELETE FROM evidence WHERE prompt = $1")
+                .bind(prompt.id.as_str())
+                .execute(write.connection())
+                .await
+                .with_context(|| format!("can't put prompt {} back into the queue", prompt.id))?;
+            record(&mut write, &prompt.id, &state, cause, now).await?;
+            write.commit().await?;
+        }
+        Ok(moved == 1)
     }
 
     /// The latest prompt of every agent that ever had one.
@@ -136,11 +189,13 @@ impl Store {
         if !move_on(&mut write, prompt, to, cause, now, None).await? {
             return Ok(false);
         }
-        let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1")
-            .bind(prompt.id.as_str())
-            .fetch_one(write.connection())
-            .await
-            .context("can't read the feed")?;
+        let known: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact NOT LIKE '{\"fact\":\"undelivered\"%'",
+        )
+        .bind(prompt.id.as_str())
+        .fetch_one(write.connection())
+        .await
+        .context("can't read the feed")?;
         for fact in turn.iter().filter(|_| known == 0) {
             append(&mut write, now, &prompt.agent, Some(&prompt.id), fact).await?;
         }
@@ -222,8 +277,8 @@ pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -
     }
     let state = PromptState::Queued;
     sqlx::query(
-        "INSERT INTO inbox (id, dedup_key, agent, source, who, body, channel, thread, created, state, detail, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9)",
+        "INSERT INTO inbox (id, dedup_key, agent, source, who, body, channel, thread, created, state, detail, since, expires) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9, $12)",
     )
     .bind(new.id.as_str())
     .bind(&new.dedup_key)
@@ -236,6 +291,7 @@ pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -
     .bind(micros(now))
     .bind(state.name().as_str())
     .bind(to_json(&state)?)
+    .bind(micros(new.expires.map_or_else(|| now.checked_add(TIME_TO_LIVE), Ok)?))
     .execute(write.connection())
     .await
     .with_context(|| format!("can't store a prompt for {}", new.agent))?;
@@ -280,6 +336,13 @@ fn undelivered(state: &PromptState) -> Option<Fact> {
     match state {
         PromptState::Failed { reason } => Some(Fact::Undelivered { uncertain: false, why: reason.clone() }),
         PromptState::Uncertain { seen } => Some(Fact::Undelivered { uncertain: true, why: seen.clone() }),
+        PromptState::Cancelled { by } => {
+            Some(Fact::Undelivered { uncertain: false, why: format!("{by} cancelled it") })
+        }
+        PromptState::Expired => {
+            let why = "it waited until its time was over, and the agent could not take it before".to_owned();
+            Some(Fact::Undelivered { uncertain: false, why })
+        }
         _ => None,
     }
 }
@@ -316,6 +379,7 @@ fn prompt(row: &SqliteRow) -> anyhow::Result<Prompt> {
         body: text("body")?,
         place,
         created: timestamp(row.try_get("created")?)?,
+        expires: row.try_get::<Option<i64>, _>("expires")?.map(timestamp).transpose()?,
         state: from_json(&text("detail")?)?,
         since: timestamp(row.try_get("since")?)?,
     })

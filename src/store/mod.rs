@@ -10,6 +10,7 @@
 
 mod conversation;
 mod feed;
+mod hold;
 mod inbox;
 mod mirror;
 mod nudge;
@@ -31,6 +32,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
 pub use conversation::ConversationRow;
 pub use feed::move_feed_cursor;
+pub use hold::HoldRow;
 pub use inbox::{EvidenceRow, Inserted, insert_prompt};
 pub use mirror::{Offset, RecordBatch};
 pub use nudge::nudge_key;
@@ -226,6 +228,7 @@ fn migrator() -> Migrator {
     let steps = [
         (1, "first", include_str!("migrations/0001_first.sql")),
         (2, "slack", include_str!("migrations/0002_slack.sql")),
+        (3, "life", include_str!("migrations/0003_life.sql")),
     ];
     Migrator::with_migrations(
         steps
@@ -275,6 +278,7 @@ mod tests {
             dedup_key: key.into(),
             body: "hello".into(),
             place: None,
+            expires: None,
         }
     }
 

@@ -219,6 +219,7 @@ impl Supervisor {
             dedup_key: format!("init/{agent}"),
             body: body.clone(),
             place: None,
+            expires: None,
         };
         self.store.insert_prompt(&prompt, self.clock.now()).await?;
         CrashPoint::InitStored.pass();

@@ -40,6 +40,7 @@ impl Records {
             dedup_key: body.into(),
             body: body.into(),
             place: None,
+            expires: None,
         };
         self.store.insert_prompt(&new, Timestamp::now()).await.unwrap();
         let prompt = self.store.prompt(&new.id).await.unwrap().unwrap();

@@ -15,6 +15,7 @@ mod packaging;
 mod practice_agent;
 mod practice_hook;
 mod practice_launch;
+mod prompt_life;
 mod real_agents;
 mod real_fleet;
 mod runtime_conformance;

@@ -126,6 +126,7 @@ async fn an_open_dialog_is_not_answered_by_a_prompt() {
     fleet.start().await;
     fleet.fleet(&["send", "ann", "practice: dialog"]);
     until("the dialog is open", async || fleet.screen("ann").contains("1. Yes").then_some(())).await;
+    fleet.until_state("ann", "asking").await;
     let output = fleet.run(&["send", "ann", "--timeout", "2s", "yes"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert!(fleet.screen("ann").contains("1. Yes"), "the dialog was answered");

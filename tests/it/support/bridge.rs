@@ -112,6 +112,7 @@ impl House {
             dedup_key: format!("cli/{id}"),
             body: body.into(),
             place: None,
+            expires: None,
         };
         self.store.insert_prompt(&new, SystemClock.now()).await.unwrap();
         id

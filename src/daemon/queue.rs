@@ -1,0 +1,126 @@
+//! What waits, and what a person does about it: take a prompt back, give it again, hold an agent, let it go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::future::join_all;
+
+use super::event::Event;
+use super::fleet::{AgentPost, Running};
+use super::protocol::{QueuedPrompt, StoppedAgent};
+use crate::delivery::Interrupt;
+use crate::model::text::first_line;
+use crate::model::{Prompt, PromptId, PromptState, Slug, StateName, TIME_TO_LIVE};
+
+/// Everything that waits, is under way or is uncertain, first come first.
+pub async fn waiting(running: &Running, agent: Option<&Slug>) -> anyhow::Result<Vec<QueuedPrompt>> {
+    let prompts = running.store.waiting_prompts(agent).await?;
+    Ok(prompts.into_iter().map(|prompt| shown(running, prompt)).collect())
+}
+
+fn shown(running: &Running, prompt: Prompt) -> QueuedPrompt {
+    let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
+        (StateName::Queued, Some(post)) => post.hold().map(|hold| hold.to_string()),
+        (StateName::Queued, None) => Some("agents.yaml does not name it any more".to_owned()),
+        _ => None,
+    };
+    QueuedPrompt {
+        text: first_line(&prompt.body, 80),
+        state: prompt.state.name().as_str().to_owned(),
+        id: prompt.id,
+        agent: prompt.agent,
+        source: prompt.source,
+        who: prompt.who,
+        at: prompt.created,
+        expires: prompt.expires,
+        held,
+    }
+}
+
+/// Takes a prompt back. What is being typed, or was taken, can't be: that would be a lie about what the agent does.
+pub async fn cancel(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Result<()> {
+    let id = &prompt.id;
+    match prompt.state.name() {
+        StateName::Queued | StateName::Uncertain => {}
+        StateName::Typing | StateName::Submitted => bail!("{id} is on its way into the pane: too late to take it back"),
+        state => bail!("{id} is {} already: there is nothing to take back", state.as_str()),
+    }
+    let state = PromptState::Cancelled { by: who.to_owned() };
+    moved(running.store.advance(prompt, &state, &format!("cancelled by {who}"), running.clock.now()).await?, id)?;
+    running.tell(Event::Inbox(prompt.agent.clone()));
+    running.tell(Event::Progress(prompt.agent.clone()));
+    Ok(())
+}
+
+/// Gives a prompt again that was given up. Of an uncertain one that is a person's word that it did not arrive.
+pub async fn retry(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Result<()> {
+    let id = &prompt.id;
+    if !prompt.state.name().is_given_up() {
+        bail!(
+            "{id} is {}: only what failed, expired, was cancelled or is uncertain can be given again",
+            prompt.state.name().as_str()
+        );
+    }
+    let now = running.clock.now();
+    let expires = now.checked_add(TIME_TO_LIVE)?;
+    moved(running.store.requeue(prompt, expires, &format!("given again by {who}"), now).await?, id)?;
+    running.tell(Event::Inbox(prompt.agent.clone()));
+    Ok(())
+}
+
+fn moved(moved: bool, id: &PromptId) -> anyhow::Result<()> {
+    if moved { Ok(()) } else { bail!("{id} has just moved on: look at `fleet trace {id}` and try again") }
+}
+
+/// Holds agents: what is queued for them waits.
+pub async fn pause(running: &Running, agents: &[Slug], who: &str) -> anyhow::Result<()> {
+    running.store.hold_agents(agents, who, running.clock.now()).await?;
+    agents.iter().for_each(|agent| running.tell(Event::Inbox(agent.clone())));
+    Ok(())
+}
+
+/// Lets an agent go; says whether anybody held it.
+pub async fn resume(running: &Arc<Running>, agent: &Slug) -> anyhow::Result<bool> {
+    let released = running.store.release_agent(agent).await?;
+    running.tell(Event::Inbox(agent.clone()));
+    Ok(released)
+}
+
+/// How long an agent may take to show that it was interrupted.
+const SHOWS: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Stops agents in one step: first all are held, so that nothing new begins, then the turns that run are interrupted.
+pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Result<Vec<StoppedAgent>> {
+    pause(running, agents, who).await?;
+    let posts = agents.iter().filter_map(|agent| running.agent(agent));
+    let stopped = join_all(posts.map(async |post| {
+        let outcome =
+            interrupt(running, post).await.unwrap_or_else(|error| format!("held, but not interrupted: {error:#}"));
+        StoppedAgent { agent: post.slug().clone(), outcome }
+    }));
+    Ok(stopped.await)
+}
+
+async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
+    let conversation = running.conversation(post.slug()).await?;
+    match running.delivery.interrupt(&running.target(post, &conversation)).await? {
+        Interrupt::Idle => return Ok("held; no turn ran".to_owned()),
+        Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
+        Interrupt::Pressed => {}
+    }
+    let shown = async {
+        while running.delivery.shows_turn(&running.target(post, &conversation)).await? {
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::Ok(())
+    };
+    Ok(match tokio::time::timeout(SHOWS, shown).await {
+        Ok(Ok(())) => "held; its turn was interrupted".to_owned(),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => format!("held; Escape was pressed, but it still shows a turn (`fleet attach {}`)", post.slug()),
+    })
+}

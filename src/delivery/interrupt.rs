@@ -1,0 +1,39 @@
+//! Interrupts a turn on a person's word: Escape, where a turn runs and nowhere else.
+
+use anyhow::Context;
+
+use super::guard::{self, Hold};
+use super::{Delivery, Target};
+use crate::tmux::Key;
+
+/// What became of an attempt to interrupt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Escape was pressed in a running turn.
+    Pressed,
+    /// No turn runs.
+    Idle,
+    /// Its pane could not be reached.
+    NotReached(Hold),
+}
+
+impl Delivery {
+    /// Presses Escape where a turn runs.
+    pub async fn interrupt(&self, target: &Target<'_>) -> anyhow::Result<Interrupt> {
+        let Some(sight) = self.look(target).await? else { return Ok(Interrupt::NotReached(Hold::NoSession)) };
+        let _clear = match guard::check_interrupt(&sight) {
+            Ok(Some(clear)) => clear,
+            Ok(None) => return Ok(Interrupt::Idle),
+            Err(hold) => return Ok(Interrupt::NotReached(hold)),
+        };
+        let slug = &target.context.agent.slug;
+        self.tmux.press(&sight.pane.id, Key::Escape).await.with_context(|| format!("can't press Escape in {slug}"))?;
+        Ok(Interrupt::Pressed)
+    }
+
+    /// Whether the agent shows a turn.
+    pub async fn shows_turn(&self, target: &Target<'_>) -> anyhow::Result<bool> {
+        let sight = self.look(target).await?;
+        Ok(sight.is_some_and(|sight| matches!(guard::check_interrupt(&sight), Ok(Some(_)))))
+    }
+}

@@ -1,0 +1,81 @@
+//! What a person can do about a prompt that waits, and when its time is over.
+
+use fleetd::daemon::protocol::Queue;
+use fleetd::model::{PromptState, StateName};
+
+use crate::support::fleet::Fleet;
+use crate::support::wait::until;
+
+fn queue(fleet: &Fleet) -> Queue {
+    serde_json::from_str(&fleet.fleet(&["queue", "--json"])).unwrap()
+}
+
+#[tokio::test]
+async fn a_held_agent_gets_nothing_until_it_is_let_go_and_the_hold_outlives_the_daemon() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.fleet(&["pause", "ann"]);
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "wait for me"]);
+    until("the hold is told", async || {
+        queue(&fleet).prompts[0].held.as_deref().is_some_and(|held| held.contains("ann holds it")).then_some(())
+    })
+    .await;
+    fleet.kill();
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    assert!(fleet.fleet(&["status"]).contains("idle, held"), "{}", fleet.fleet(&["status"]));
+    let output = fleet.run(&["send", "ann", "--timeout", "2s", "and for me"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert_eq!(fleet.trace(&id).steps.len(), 1);
+    assert_eq!(fleet.fleet(&["resume", "ann"]), "ann: goes on");
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    assert_eq!(fleet.fleet(&["resume", "ann"]), "ann: nobody held it");
+}
+
+#[tokio::test]
+async fn a_prompt_that_was_taken_back_is_never_typed_and_can_be_given_again() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.fleet(&["pause", "ann"]);
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "a mistake"]);
+    assert_eq!(fleet.fleet(&["cancel", &id]), format!("{id}: cancelled"));
+    let again = fleet.run(&["cancel", &id]);
+    assert_eq!(again.status.code(), Some(2), "{again:?}");
+    fleet.fleet(&["resume", "ann"]);
+    fleet.fleet(&["send", "ann", "--reply", "no mistake"]);
+    assert!(!fleet.transcript("ann").contains("a mistake"));
+    assert!(fleet.feed().iter().any(|row| format!("{:?}", row.fact).contains("ann cancelled it")), "nobody was told");
+    fleet.fleet(&["retry", &id]);
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    let done = fleet.run(&["cancel", &id]);
+    assert!(String::from_utf8_lossy(&done.stderr).contains("done already"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_prompt_whose_time_is_over_is_not_typed_a_day_later_and_its_author_is_told() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.fleet(&["pause", "ann"]);
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "old news"]);
+    fleet.move_clock(24 * 3600 + 60);
+    fleet.fleet(&["resume", "ann"]);
+    let view = fleet.until_prompt(&id, "expired", |state| *state == PromptState::Expired).await;
+    assert!(view.turn.iter().any(|row| format!("{:?}", row.fact).contains("its time was over")), "{view:?}");
+    assert!(!fleet.transcript("ann").contains("old news"));
+}
+
+#[tokio::test]
+async fn stopping_the_fleet_interrupts_every_turn_and_begins_no_new_one() {
+    let gate = tempfile::tempdir().unwrap();
+    let held = format!("    args: [--gate, {}]\n", gate.path().join("open").display());
+    let mut fleet = Fleet::new(&(Fleet::practice("ann") + &held + &Fleet::practice("bob")));
+    fleet.start().await;
+    fleet.fleet(&["send", "ann", "practice: hold"]);
+    let second = fleet.fleet(&["send", "ann", "--no-wait", "the second"]);
+    let told = fleet.fleet(&["stop", "--all"]);
+    assert_eq!(told, "ann: held; its turn was interrupted\nbob: held; no turn ran");
+    until("the interruption is recorded", async || fleet.transcript("ann").contains("interrupted").then_some(())).await;
+    assert_eq!(fleet.trace(&second).steps.len(), 1, "a held prompt was touched");
+    fleet.fleet(&["resume", "ann"]);
+    fleet.until_prompt(&second, "done", |state| state.name() == StateName::Done).await;
+}
