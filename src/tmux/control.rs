@@ -25,6 +25,8 @@ pub(super) const KEEPER: &str = "_fleet";
 pub(super) struct Connection {
     waiting: Arc<Waiting>,
     input: mpsc::UnboundedSender<Vec<u8>>,
+    /// The client's pid; none where it ended at once.
+    pub(super) pid: Option<u32>,
 }
 
 /// What the reader and the callers share.
@@ -62,11 +64,12 @@ impl Connection {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(TmuxError::Lost { what: "the control client's start" });
         };
+        let pid = child.id();
         let waiting = Arc::new(Waiting { queue: Mutex::new(Some(VecDeque::new())), stop: Notify::new() });
         let (input, lines) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, lines));
         tokio::spawn(read(child, stdout, Arc::clone(&waiting), tell));
-        Ok(Self { waiting, input })
+        Ok(Self { waiting, input, pid })
     }
 
     /// Whether it can still take calls.

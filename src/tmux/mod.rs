@@ -10,6 +10,7 @@ mod control;
 mod error;
 mod exec;
 mod key;
+mod leftover;
 mod occupant;
 mod pane;
 mod parse;

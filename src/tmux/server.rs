@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use super::command::{Command, Sequence};
 use super::control::{Connection, Happening};
 use super::exec::{Start, Variables, Version, execute, version};
+use super::leftover;
 use super::parse::Notice;
 use super::{Result, TmuxError};
 
@@ -145,8 +146,12 @@ impl Inner {
         // when it comes back from a pause to find several control clients that gave up before they were attached.
         let ask = [Command::new("display-message").args(["-p", "ready"])];
         execute(&self.options, Start::Never, "display-message", &ask).await?;
+        leftover::end(&self.options);
         let weak = Arc::downgrade(self);
         let connection = Connection::open(&self.options, move |happening| told(&weak, happening))?;
+        if let Some(pid) = connection.pid {
+            leftover::remember(&self.options, pid);
+        }
         // Only an answer shows that the client is attached.
         connection.call(&self.options, "the control client's start", &ask.into()).await?;
         let connection = Arc::new(connection);

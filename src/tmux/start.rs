@@ -157,7 +157,7 @@ fn prepare(options: &ServerOptions) -> Result<()> {
 }
 
 /// Writes a private file, whole or not at all, unless it says so already.
-fn write_if_other(path: &Path, content: &str) -> Result<()> {
+pub(super) fn write_if_other(path: &Path, content: &str) -> Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|found| found == content) {
         return Ok(());
     }

@@ -1,8 +1,10 @@
 //! tmux itself fails: its client, its socket, its server.
 
+use std::io::Write;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use fleetd::tmux::{Key, Notice, Server, TmuxError};
+use fleetd::tmux::{Key, Notice, ProcessMark, ProcessStatus, Server, TmuxError};
 use rustix::process::Signal;
 
 use crate::support::tmux::{Tmux, session, shown, signal};
@@ -13,6 +15,41 @@ const STAY: &str = "echo up; exec sleep 1000";
 /// The pid of the control client.
 fn client(tmux: &Tmux) -> Option<u32> {
     tmux.by_hand(&["list-clients", "-F", "#{client_pid}"]).parse().ok()
+}
+
+/// A control client whose daemon died before it had read everything: tmux 3.3a keeps such a one attached for ever.
+fn abandoned_client(tmux: &Tmux) -> Child {
+    let mut child = tmux.control_client();
+    let mut input = child.stdin.take().unwrap();
+    // Far more than the pipe holds, and nobody reads it.
+    input.write_all("list-keys\n".repeat(3000).as_bytes()).unwrap();
+    drop((input, child.stdout.take()));
+    child
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_client_that_a_killed_daemon_left_is_ended_by_the_next_one_and_by_no_other() {
+    let (tmux, server) = Tmux::started().await;
+    drop(server);
+    let mut child = abandoned_client(&tmux);
+    let left = child.id();
+    let listed = || tmux.by_hand(&["list-clients", "-F", "#{client_pid}"]).lines().any(|pid| pid == left.to_string());
+    until("the abandoned client is attached", async || listed().then_some(())).await;
+    let start = ProcessStatus::read(left).unwrap().start;
+    let note = tmux.path().join("state/control.pid");
+    let living = ProcessMark::of_this_process().unwrap();
+    std::fs::write(&note, format!("{left} {start}\n{living}\n")).unwrap();
+    let server = tmux.server();
+    server.start().await.unwrap();
+    connected(&server).await;
+    assert!(listed(), "the client of a daemon that lives was ended");
+    drop(server);
+    std::fs::write(&note, format!("{left} {start}\n{} {}\n", living.pid, living.start + 1)).unwrap();
+    let server = tmux.server();
+    server.start().await.unwrap();
+    connected(&server).await;
+    until("the abandoned client is gone", async || (!listed()).then_some(())).await;
+    child.wait().unwrap();
 }
 
 async fn connected(server: &Server) {

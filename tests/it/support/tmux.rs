@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fleetd::tmux::{NewSession, Pane, Server, ServerOptions};
@@ -79,6 +79,14 @@ impl Tmux {
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A control client of somebody else's, attached to the keeper session.
+    pub fn control_client(&self) -> Child {
+        let attach = ["-C", "-u", "-N", "-L", SOCKET, "attach-session", "-t", "=_fleet", "-f", "ignore-size,no-output"];
+        let mut client = Command::new("tmux");
+        client.args(attach).env("TMUX_TMPDIR", self.path()).env_remove("TMUX");
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
     /// The server's pid.
