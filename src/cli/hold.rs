@@ -40,7 +40,7 @@ pub async fn stop(args: &StopArgs, surroundings: &Surroundings) -> anyhow::Resul
 /// Holds an agent. Its turn, if one runs, goes on.
 pub async fn pause(args: &HoldArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
     ask(args, surroundings, "pause").await?;
-    print(&format!("{}: held; what is sent to it waits for `fleet resume {}`", args.agent, args.agent))?;
+    print(&format!("{}: held; what is sent to it waits for `fleet resume {}`, a day at most", args.agent, args.agent))?;
     Ok(Exit::Success)
 }
 

@@ -3,11 +3,12 @@
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::exit::Exit;
 use super::surroundings::Surroundings;
 use super::{print, show};
-use crate::daemon::protocol::{Done, OnWordOf, Queue};
+use crate::daemon::protocol::{Done, Kept, OnWordOf, Queue};
 use crate::model::{PromptId, Slug};
 
 /// Show what waits, is under way or is uncertain.
@@ -55,19 +56,19 @@ pub async fn run(args: &QueueArgs, surroundings: &Surroundings) -> anyhow::Resul
 
 /// Takes a prompt back.
 pub async fn cancel(args: &PromptArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
-    ask(args, surroundings, "cancel").await?;
+    ask::<Done>(args, surroundings, "cancel").await?;
     print(&format!("{}: cancelled", args.prompt))?;
     Ok(Exit::Success)
 }
 
 /// Gives a prompt again.
 pub async fn retry(args: &PromptArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
-    ask(args, surroundings, "retry").await?;
-    print(&format!("{}: queued again (`fleet trace {}`)", args.prompt, args.prompt))?;
+    let id = ask::<Kept>(args, surroundings, "retry").await?.id;
+    print(&format!("{}: queued again (`fleet trace {id}`)", args.prompt))?;
     Ok(Exit::Success)
 }
 
-async fn ask(args: &PromptArgs, surroundings: &Surroundings, what: &str) -> anyhow::Result<Done> {
+async fn ask<T: DeserializeOwned>(args: &PromptArgs, surroundings: &Surroundings, what: &str) -> anyhow::Result<T> {
     let word = OnWordOf { who: surroundings.who() };
     Ok(surroundings.client().post(&format!("/v1/prompts/{}/{what}", args.prompt), &word).await?)
 }

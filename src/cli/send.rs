@@ -96,7 +96,7 @@ async fn hand_in(client: &Client, keep: &Keep) -> Result<Kept, ClientError> {
     let mut left = HAND_IN_AGAIN;
     loop {
         match client.post::<Kept>("/v1/prompts", keep).await {
-            Err(ClientError::Other(_)) if left > 0 => {
+            Err(ClientError::Ended(_) | ClientError::Other(_)) if left > 0 => {
                 left -= 1;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

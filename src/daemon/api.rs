@@ -205,11 +205,11 @@ async fn cancel(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Json(word
     Ok(Json(Done { changed: true }))
 }
 
-async fn retry(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Json(word): Json<OnWordOf>) -> Answer<Done> {
+async fn retry(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Json(word): Json<OnWordOf>) -> Answer<Kept> {
     let prompt = known_prompt(&running, &id).await?;
     known_agent(&running, &prompt.agent)?;
-    queue::retry(&running, &prompt, &word.who).await.map_err(refused)?;
-    Ok(Json(Done { changed: true }))
+    let id = queue::retry(&running, &prompt, &word.who).await.map_err(refused)?;
+    Ok(Json(Kept { id }))
 }
 
 async fn pause(State(running): Fleet, UrlPath(slug): UrlPath<Slug>, Json(word): Json<OnWordOf>) -> Answer<Done> {

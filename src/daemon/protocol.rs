@@ -112,7 +112,8 @@ pub struct QueuedPrompt {
     pub text: String,
 }
 
-/// `POST /v1/prompts/<id>/cancel`, `/retry`, `POST /v1/agents/<slug>/pause`, `/resume`: on whose word. Answered by [`Done`].
+/// `POST /v1/prompts/<id>/cancel`, `POST /v1/agents/<slug>/pause`, `/resume`: on whose word. Answered by [`Done`].
+/// `POST /v1/prompts/<id>/retry`: the same, answered by [`Kept`]: a new id where something of the prompt was typed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnWordOf {
     /// Who.

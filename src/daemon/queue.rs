@@ -1,7 +1,7 @@
 //! What waits, and what a person does about it: take a prompt back, give it again, hold an agent, let it go.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use futures_util::future::join_all;
@@ -11,7 +11,7 @@ use super::fleet::{AgentPost, Running};
 use super::protocol::{QueuedPrompt, StoppedAgent};
 use crate::delivery::Interrupt;
 use crate::model::text::first_line;
-use crate::model::{Prompt, PromptId, PromptState, Slug, StateName, TIME_TO_LIVE};
+use crate::model::{NewPrompt, Prompt, PromptId, PromptState, Slug, Source, StateName, TIME_TO_LIVE};
 
 /// Everything that waits, is under way or is uncertain, first come first.
 pub async fn waiting(running: &Running, agent: Option<&Slug>) -> anyhow::Result<Vec<QueuedPrompt>> {
@@ -53,8 +53,9 @@ pub async fn cancel(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Re
     Ok(())
 }
 
-/// Gives a prompt again that was given up. Of an uncertain one that is a person's word that it did not arrive.
-pub async fn retry(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Result<()> {
+/// Gives a prompt again that was given up, and answers its id. Where something of it was typed before, it is a new prompt:
+/// what the agent's record or screen still shows of the first try must not speak for the second, and the other way round.
+pub async fn retry(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Result<PromptId> {
     let id = &prompt.id;
     if !prompt.state.name().is_given_up() {
         bail!(
@@ -62,11 +63,31 @@ pub async fn retry(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Res
             prompt.state.name().as_str()
         );
     }
+    if running.store.evidence(id).await?.iter().any(|row| row.exact) {
+        bail!("the agent's own record holds {id}: it was taken (`fleet trace {id}`)");
+    }
     let now = running.clock.now();
-    let expires = now.checked_add(TIME_TO_LIVE)?;
-    moved(running.store.requeue(prompt, expires, &format!("given again by {who}"), now).await?, id)?;
+    let nudge = matches!(prompt.source, Source::Nudge { .. });
+    let again = if nudge || running.store.typed_text(id).await?.is_some() {
+        let new = NewPrompt {
+            id: PromptId::random(),
+            agent: prompt.agent.clone(),
+            // A nudge's day may be over: by hand it is one beside the day's own.
+            source: if nudge { Source::NudgeByHand } else { prompt.source.clone() },
+            who: prompt.who.clone(),
+            dedup_key: format!("retry/{id}/{}", PromptId::random()),
+            body: prompt.body.clone(),
+            place: prompt.place.clone(),
+            expires: None,
+        };
+        running.store.insert_prompt(&new, now).await?.id().clone()
+    } else {
+        let expires = now.checked_add(TIME_TO_LIVE)?;
+        moved(running.store.requeue(prompt, expires, &format!("given again by {who}"), now).await?, id)?;
+        id.clone()
+    };
     running.tell(Event::Inbox(prompt.agent.clone()));
-    Ok(())
+    Ok(again)
 }
 
 fn moved(moved: bool, id: &PromptId) -> anyhow::Result<()> {
@@ -106,21 +127,31 @@ pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Resu
 }
 
 async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
+    let attach = format!("`fleet attach {}`", post.slug());
     let conversation = running.conversation(post.slug()).await?;
-    match running.delivery.interrupt(&running.target(post, &conversation)).await? {
-        Interrupt::Idle => return Ok("held; no turn ran".to_owned()),
-        Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
-        Interrupt::Pressed => {}
-    }
-    let shown = async {
-        while running.delivery.shows_turn(&running.target(post, &conversation)).await? {
-            tokio::time::sleep(LOOK).await;
+    let deadline = Instant::now() + SHOWS;
+    loop {
+        let on_its_way = is_on_its_way(running, post).await?;
+        match running.delivery.interrupt(&running.target(post, &conversation)).await? {
+            Interrupt::Pressed => break,
+            Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
+            Interrupt::Unknown => return Ok(format!("held; its screen does not tell whether a turn runs ({attach})")),
+            Interrupt::Idle if !on_its_way => return Ok("held; no turn ran".to_owned()),
+            // What was being typed when the hold came is about to become a turn.
+            Interrupt::Idle if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+            Interrupt::Idle => return Ok(format!("held; a prompt is on its way into its pane ({attach})")),
         }
-        anyhow::Ok(())
-    };
-    Ok(match tokio::time::timeout(SHOWS, shown).await {
-        Ok(Ok(())) => "held; its turn was interrupted".to_owned(),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => format!("held; Escape was pressed, but it still shows a turn (`fleet attach {}`)", post.slug()),
-    })
+    }
+    while running.delivery.shows_turn(&running.target(post, &conversation)).await? {
+        if Instant::now() >= deadline {
+            return Ok(format!("held; Escape was pressed, but it still shows a turn ({attach})"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok("held; its turn was interrupted".to_owned())
+}
+
+async fn is_on_its_way(running: &Running, post: &AgentPost) -> anyhow::Result<bool> {
+    let open = running.store.open_prompts(post.slug()).await?;
+    Ok(open.iter().any(|prompt| matches!(prompt.state.name(), StateName::Typing | StateName::Submitted)))
 }

@@ -60,6 +60,9 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
     if post.set_progress(&progress) {
         watcher.watch(post, &progress.files);
     }
+    if progress.facts || progress.evidence {
+        running.tell(Event::Progress(post.slug().clone()));
+    }
     if progress.backlog {
         // What was not read yet may hold the proof that a prompt arrived.
         return Ok(Some(Duration::ZERO));
@@ -72,7 +75,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         }
     }
     post.set_hold(report.hold);
-    if progress.facts || progress.evidence || !report.moved.is_empty() {
+    if !report.moved.is_empty() {
         running.tell(Event::Progress(post.slug().clone()));
     }
     let reading = progress.again.then_some(LAST_WORDS);

@@ -63,6 +63,8 @@ pub enum Hold {
     InputOff,
     /// Copy mode or another mode is on.
     Mode,
+    /// It reads whole lines, and no single key.
+    ReadsLines,
     /// It shows no place to type yet.
     NotReady,
     /// A turn runs.
@@ -83,6 +85,7 @@ impl fmt::Display for Hold {
             Self::Behind(program) => write!(formatter, "{program} has its terminal"),
             Self::InputOff => formatter.write_str("input to its pane is switched off"),
             Self::Mode => formatter.write_str("its pane is in copy mode"),
+            Self::ReadsLines => formatter.write_str("it reads whole lines and takes no Escape"),
             Self::NotReady => formatter.write_str("it shows no input box yet"),
             Self::Busy => formatter.write_str("it is busy"),
             Self::Dialog(what) => write!(formatter, "it waits for a person: {what}"),
@@ -139,8 +142,14 @@ pub fn check_last_line(sight: &Sight, prompt: &PromptId) -> Result<Clear, Hold> 
 /// take Escape there as a no.
 pub fn check_interrupt(sight: &Sight) -> Result<Option<Clear>, Hold> {
     match reachable(sight) {
-        Ok(()) | Err(Hold::Dialog(_)) => {}
+        Ok(()) => {}
+        // On the screen it is there, whatever a stale state file says.
+        Err(Hold::Dialog(_)) => return Ok(Some(Clear(()))),
         Err(hold) => return Err(hold),
+    }
+    if sight.whole_lines {
+        // It would stand in the terminal's line, before the next prompt.
+        return Err(Hold::ReadsLines);
     }
     let activity = sight.told.as_ref().or(sight.screen.activity.as_ref());
     Ok(matches!(activity, Some(Activity::Busy | Activity::Dialog { .. })).then_some(Clear(())))
@@ -265,6 +274,12 @@ pub(super) mod tests {
         assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
         sight.told = Some(dialog());
         assert!(matches!(check_interrupt(&sight), Ok(Some(_))));
+        sight.told = Some(Activity::Idle);
+        sight.screen.activity = Some(dialog());
+        assert!(matches!(check_interrupt(&sight), Ok(Some(_))), "the state file is stale");
+        sight.screen.activity = Some(Activity::Busy);
+        sight.whole_lines = true;
+        assert!(matches!(check_interrupt(&sight), Err(Hold::ReadsLines)));
         sight.occupant = Occupant::Stranger;
         assert!(matches!(check_interrupt(&sight), Err(Hold::Stranger(_))));
     }

@@ -13,6 +13,8 @@ pub enum Interrupt {
     Pressed,
     /// No turn runs.
     Idle,
+    /// Neither its screen nor a record tells whether one runs.
+    Unknown,
     /// Its pane could not be reached.
     NotReached(Hold),
 }
@@ -20,13 +22,19 @@ pub enum Interrupt {
 impl Delivery {
     /// Presses Escape where a turn runs.
     pub async fn interrupt(&self, target: &Target<'_>) -> anyhow::Result<Interrupt> {
-        let Some(sight) = self.look(target).await? else { return Ok(Interrupt::NotReached(Hold::NoSession)) };
+        let Some(mut sight) = self.look(target).await? else { return Ok(Interrupt::NotReached(Hold::NoSession)) };
+        let slug = &target.context.agent.slug;
+        if sight.pane.in_mode {
+            self.tmux.leave_mode(&sight.pane.id).await.with_context(|| format!("can't leave the mode of {slug}"))?;
+            let Some(again) = self.look(target).await? else { return Ok(Interrupt::NotReached(Hold::NoSession)) };
+            sight = again;
+        }
         let _clear = match guard::check_interrupt(&sight) {
             Ok(Some(clear)) => clear,
+            Ok(None) if sight.told.is_none() && sight.screen.activity.is_none() => return Ok(Interrupt::Unknown),
             Ok(None) => return Ok(Interrupt::Idle),
             Err(hold) => return Ok(Interrupt::NotReached(hold)),
         };
-        let slug = &target.context.agent.slug;
         self.tmux.press(&sight.pane.id, Key::Escape).await.with_context(|| format!("can't press Escape in {slug}"))?;
         Ok(Interrupt::Pressed)
     }

@@ -30,7 +30,7 @@ pub use interrupt::Interrupt;
 use guard::{Clear, Hold, Sight};
 use look::{Stillness, look};
 use own::is_ours;
-use plan::{InBox, Known, Step, Wait, plan};
+use plan::{InBox, Known, Step, Wait, look_again, plan};
 
 /// How soon after a paste the box is looked at again, and how rarely at last: a fast program shows it within a millisecond or
 /// two, and the looks at a slow one shall not slow it further.
@@ -86,7 +86,7 @@ pub struct Report {
     pub again: Option<Duration>,
     /// The prompts that moved on, and into which state.
     pub moved: Vec<(PromptId, StateName)>,
-    /// What holds the next prompt back.
+    /// What holds a prompt back: the one under way, else the next.
     pub hold: Option<Hold>,
 }
 
@@ -113,8 +113,10 @@ impl Delivery {
             let step = plan(&prompt.state, prompt.since, known, self.clock.now());
             self.apply(target, prompt, "", step, &mut report).await?;
         }
-        let flying = [StateName::Typing, StateName::Submitted, StateName::Confirmed];
-        let next = prompts.iter().find(|prompt| flying.contains(&prompt.state.name()));
+        // What is on its way comes before what only waits for its turn's end.
+        let on_its_way = |prompt: &&Prompt| matches!(prompt.state.name(), StateName::Typing | StateName::Submitted);
+        let running = |prompt: &&Prompt| prompt.state.name() == StateName::Confirmed;
+        let next = prompts.iter().find(on_its_way).or_else(|| prompts.iter().find(running));
         let now = self.clock.now();
         let Some(prompt) = next.or_else(|| order::next(&prompts, now)) else { return Ok(report) };
         for late in prompts.iter().filter(|late| late.state == PromptState::Queued && is_expired(late, now)) {
@@ -295,6 +297,10 @@ impl Delivery {
         CrashPoint::TypingStored.pass();
         let typing = Prompt { state: typing, ..prompt.clone() };
         report.moved.push((prompt.id.clone(), StateName::Typing));
+        // A hold may have come meanwhile. Nothing stands in the pane now, at any attempt: that is why it is typed.
+        if let Some(row) = self.store.agent_hold(&prompt.agent).await? {
+            return self.advance(&typing, &PromptState::Queued, &Hold::Held(row.who).to_string(), report).await;
+        }
         let Some(sight) = self.look(target).await? else { return Ok(()) };
         let clear = match guard::check(&sight) {
             Ok(clear) => clear,
@@ -410,6 +416,7 @@ impl Delivery {
             facts = answer::facts(&lines, prompt, &typed, pattern);
         }
         if self.store.finish(prompt, state, cause, self.clock.now(), &facts).await? {
+            CrashPoint::Done.pass();
             report.moved.push((prompt.id.clone(), state.name()));
         }
         Ok(())
@@ -433,18 +440,4 @@ fn longest_line(target: &Target<'_>, prompt: &Prompt) -> Option<usize> {
 
 fn is_expired(prompt: &Prompt, now: Timestamp) -> bool {
     prompt.expires.is_some_and(|expires| expires <= now)
-}
-
-/// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is
-/// for what only a look can tell, and for a watch that missed something.
-fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
-    match wait {
-        Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
-        Wait::Evidence => Some(Duration::from_secs(1)),
-        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
-        Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
-        Wait::Held(_) => Some(Duration::from_secs(1)),
-        Wait::TurnEnd => Some(Duration::from_secs(5)),
-        Wait::Nothing => None,
-    }
 }

@@ -3,6 +3,8 @@
 //! The rule behind it: a prompt is typed again only on proof that it did not arrive. Whatever can't be told is uncertain,
 //! is shown to people, and is set right only by the agent's own record.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::guard::Hold;
@@ -197,6 +199,20 @@ fn uncertain(seen: &str) -> Step {
 
 fn become_state(state: PromptState, cause: &str) -> Step {
     Step::Become { state, cause: cause.to_owned() }
+}
+
+/// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is
+/// for what only a look can tell, and for a watch that missed something.
+pub fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
+    match wait {
+        Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
+        Wait::Evidence => Some(Duration::from_secs(1)),
+        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
+        Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
+        Wait::Held(_) => Some(Duration::from_secs(1)),
+        Wait::TurnEnd => Some(Duration::from_secs(5)),
+        Wait::Nothing => None,
+    }
 }
 
 #[cfg(test)]

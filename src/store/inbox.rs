@@ -7,7 +7,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::feed::append;
 use super::{Store, Write, from_json, micros, timestamp, to_json};
-use crate::model::{Evidence, Fact, NewPrompt, Place, Prompt, PromptId, PromptState, Slug, TIME_TO_LIVE, Transition};
+use crate::model::{
+    Evidence, Fact, NewPrompt, Place, Prompt, PromptId, PromptState, Slug, StateName, TIME_TO_LIVE, Transition,
+};
 
 /// What became of an insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,16 +69,7 @@ impl Store {
 
     /// What delivery still has to see to for one agent, first come first.
     pub async fn open_prompts(&self, agent: &Slug) -> anyhow::Result<Vec<Prompt>> {
-        let rows = sqlx::query(select!(
-            "WHERE agent = $1 AND state IN ('queued', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
-        ));
-        rows.bind(agent.as_str())
-            .fetch_all(&mut *self.read().await?)
-            .await
-            .context("can't read the inbox")?
-            .iter()
-            .map(prompt)
-            .collect()
+        self.waiting_prompts(Some(agent)).await
     }
 
     /// Every prompt that waits, is under way or is uncertain, first come first; of one agent or of all.
@@ -93,7 +86,7 @@ impl Store {
         rows.iter().map(prompt).collect()
     }
 
-    /// Puts a prompt that was given up back into the queue, with a new end to its time; says whether it was there to be put.
+    /// Puts a prompt that was given up, and of which nothing was typed, back into the queue, with a new end to its time; says whether it was there to be put.
     pub async fn requeue(
         &self,
         prompt: &Prompt,
@@ -117,12 +110,6 @@ impl Store {
         .with_context(|| format!("can't put prompt {} back into the queue", prompt.id))?
         .rows_affected();
         if moved == 1 {
-            // What was seen of the earlier try says nothing about the new one.
-            sqlx::query("DELETE FROM evidence WHERE prompt = $1")
-                .bind(prompt.id.as_str())
-                .execute(write.connection())
-                .await
-                .with_context(|| format!("can't put prompt {} back into the queue", prompt.id))?;
             record(&mut write, &prompt.id, &state, cause, now).await?;
             write.commit().await?;
         }
@@ -324,7 +311,7 @@ async fn move_on(
         .rows_affected();
     if moved == 1 {
         record(write, id, to, cause, now).await?;
-        if let Some(fact) = undelivered(to) {
+        if let Some(fact) = undelivered(prompt, to) {
             append(write, now, agent, Some(id), &fact).await?;
         }
     }
@@ -332,10 +319,14 @@ async fn move_on(
 }
 
 /// What the feed says of a prompt that stops here, so that its author reads it.
-fn undelivered(state: &PromptState) -> Option<Fact> {
-    match state {
+fn undelivered(prompt: &Prompt, to: &PromptState) -> Option<Fact> {
+    match to {
         PromptState::Failed { reason } => Some(Fact::Undelivered { uncertain: false, why: reason.clone() }),
         PromptState::Uncertain { seen } => Some(Fact::Undelivered { uncertain: true, why: seen.clone() }),
+        // It may run all the same: nobody is told that the agent did not get it.
+        PromptState::Cancelled { by } if prompt.state.name() == StateName::Uncertain => {
+            Some(Fact::Undelivered { uncertain: true, why: format!("{by} gave up on it") })
+        }
         PromptState::Cancelled { by } => {
             Some(Fact::Undelivered { uncertain: false, why: format!("{by} cancelled it") })
         }

@@ -22,7 +22,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 pub struct ServerOptions {
     /// The socket's name (`tmux -L`). `default` is the user's own server: it reads the user's own configuration.
     pub socket: String,
-    /// A directory of ours (0700) for `tmux.conf`, `tmux.pid` and the text of a paste on its way.
+    /// A directory of ours (0700) for `tmux.conf`, `tmux.pid`, `control.pid` and the text of a paste on its way.
     pub directory: PathBuf,
     /// How long any one call may take.
     pub timeout: Duration,

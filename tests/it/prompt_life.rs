@@ -79,3 +79,15 @@ async fn stopping_the_fleet_interrupts_every_turn_and_begins_no_new_one() {
     fleet.fleet(&["resume", "ann"]);
     fleet.until_prompt(&second, "done", |state| state.name() == StateName::Done).await;
 }
+
+#[tokio::test]
+async fn a_prompt_that_was_taken_is_not_given_again() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "only once"]);
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    let refused = fleet.run(&["retry", &id]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    fleet.fleet(&["send", "ann", "--reply", "a turn later"]);
+    assert_eq!(fleet.transcript("ann").matches("\"type\":\"prompt\"").count(), 2);
+}
