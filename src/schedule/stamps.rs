@@ -1,16 +1,15 @@
 //! One small file per agent and local day, written once the day's nudge was confirmed. It outlives the database, and a
 //! person can read it, or delete it to have the day again.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::config::StateDir;
+use crate::files::{create_private_dir, write_private};
 use crate::model::{PromptId, Slug};
 
 /// The stamps of a state directory.
@@ -50,24 +49,16 @@ impl Stamps {
         let told =
             || format!("can't stamp {day} for {slug} in {}: check its rights and the disk's space", path.display());
         let Some(directory) = path.parent() else { bail!("{} has no directory", path.display()) };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(told)?;
-        let unfinished = directory.join(format!(".{day}.{id}"));
+        create_private_dir(directory).with_context(told)?;
         let content = format!("{{\"prompt\":\"{id}\",\"confirmed\":\"{at}\"}}\n");
-        write_whole(&unfinished, &content).and_then(|()| fs::rename(&unfinished, &path)).with_context(told)?;
-        // The name must outlive a power cut as the content does.
-        File::open(directory).and_then(|directory| directory.sync_all()).with_context(told)
+        write_private(&path, content.as_bytes()).with_context(told)
     }
-}
-
-fn write_whole(path: &Path, content: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use jiff::civil::date;
 

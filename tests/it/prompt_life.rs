@@ -2,6 +2,8 @@
 
 use fleetd::daemon::protocol::Queue;
 use fleetd::model::{PromptState, StateName};
+use fleetd::store::Store;
+use jiff::Timestamp;
 
 use crate::support::fleet::Fleet;
 use crate::support::wait::until;
@@ -90,4 +92,28 @@ async fn a_prompt_that_was_taken_is_not_given_again() {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     fleet.fleet(&["send", "ann", "--reply", "a turn later"]);
     assert_eq!(fleet.transcript("ann").matches("\"type\":\"prompt\"").count(), 2);
+}
+
+#[tokio::test]
+async fn an_uncertain_prompt_is_given_again_under_a_new_id_so_that_the_first_try_cannot_speak_for_it() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.fleet(&["pause", "ann"]);
+    let first = fleet.fleet(&["send", "ann", "--no-wait", "once more"]);
+    fleet.kill();
+    let store = Store::open(&fleet.state().join("fleet.db")).await.unwrap();
+    let now = Timestamp::now();
+    for state in [PromptState::Typing { attempt: 1 }, PromptState::Uncertain { seen: "nothing".into() }] {
+        let prompt = store.prompt(&first.parse().unwrap()).await.unwrap().unwrap();
+        assert!(store.advance_typed(&prompt, &state, "a test", now, Some("once more")).await.unwrap());
+    }
+    store.close().await;
+    fleet.start().await;
+    let told = fleet.fleet(&["retry", &first]);
+    let second = told.split("fleet trace ").nth(1).unwrap().trim_end_matches("`)").to_owned();
+    assert_ne!(second, first);
+    fleet.fleet(&["resume", "ann"]);
+    fleet.until_prompt(&second, "done", |state| state.name() == StateName::Done).await;
+    assert_eq!(fleet.trace(&first).steps.last().unwrap().state.name(), StateName::Uncertain);
+    assert_eq!(fleet.transcript("ann").matches("\"type\":\"prompt\"").count(), 1);
 }
