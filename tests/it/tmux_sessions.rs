@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 
-use fleetd::tmux::{Death, Notice, Pane, Server, TmuxError, wait_for_exit};
+use fleetd::tmux::{Death, Key, Notice, Pane, Server, TmuxError, wait_for_exit};
 use rustix::process::Signal;
 
 use crate::support::tmux::{Tmux, session, shown, signal};
@@ -62,10 +62,11 @@ async fn pr_never_gets_what_is_meant_for_pr_reviewer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agent_is_seen_with_its_status_and_comes_back_in_its_own_pane() {
     let (tmux, server) = Tmux::started().await;
-    let pane = server.create(&session("a", tmux.path(), "printf '\\n\\nlast words'; exit 7")).await.unwrap();
+    let pane = server.create(&session("a", tmux.path(), "echo up; read line; exit 7")).await.unwrap();
+    shown(&server, &pane, "up").await;
+    server.press(&pane.id, Key::Enter).await.unwrap();
     wait_for_exit(pane.pid).await.unwrap();
     assert_eq!(dead(&tmux, &server, &pane).await, Death::Exited(7));
-    shown(&server, &pane, "last words").await;
 
     let argv: Vec<OsString> = ["sh", "-c", "pwd; exec sleep 1000"].map(Into::into).into();
     let state = tmux.path().join("state");
