@@ -88,6 +88,8 @@ impl OpenTurn {
             Record::Conversation { id } => yielded.conversation = Some(id.clone()),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
+            // It is not taken yet; taken, it is told again.
+            Record::Queued { .. } | Record::GivenBack { .. } => {}
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
                 if !forget(&mut self.told_early, hash(text)) {
