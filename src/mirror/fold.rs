@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::spoken::{Early, Spoken};
 use crate::model::{Evidence, Fact, Outcome, PromptId, Usage, text};
 use crate::runtime::{Record, RecordKind};
 use crate::store::EvidenceRow;
@@ -18,8 +19,12 @@ use crate::store::EvidenceRow;
 /// 100 ms after they were said).
 const LAST_WORDS_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
-/// How many recent texts are remembered to tell a repetition from news.
-const REMEMBERED: usize = 16;
+/// How many of our prompts are remembered as taken, so that the other stream's word of one is no news.
+const REMEMBERED: usize = 64;
+
+/// Prompts that an agent held while a turn ran begin the next turn together, one right behind the other (measured: their
+/// records lie 50 ms apart). None of them cuts the other short.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(2);
 
 /// What must be remembered of the turn that runs. Stored with the offsets, so that a restart goes on where it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,21 +32,31 @@ const REMEMBERED: usize = 16;
 pub struct OpenTurn {
     /// Whether a turn runs.
     pub running: bool,
-    /// The prompt that opened it; none where a person typed it into the pane.
+    /// The prompt whose answer is being told; none where a person typed it into the pane.
     pub prompt: Option<PromptId>,
+    /// Prompts of ours that this turn answers too: it began with all of them, or went on with another one.
+    earlier: Vec<PromptId>,
     /// What it asks a person and waits for, as far as its records tell.
     pub asking: Option<String>,
     /// At which launch of the agent it began.
     launch: i64,
-    /// The text that opened it, hashed.
+    /// The text that opened it, hashed, and when.
     opened_by: u64,
+    opened_at: Timestamp,
+    /// The prompts of ours that were taken lately, hashed, in this turn or before.
+    taken: VecDeque<u64>,
     /// What it cost so far, and the message that the last part of it stands for.
     usage: Usage,
     message: Option<(String, Usage)>,
-    /// What was said lately, hashed: in this turn, and by hooks ahead of the transcript.
-    said: VecDeque<u64>,
-    told_early: VecDeque<u64>,
+    /// What was said in this turn, and whether anything was done in it.
+    spoken: Spoken,
+    acted: bool,
+    /// What was said by a hook ahead of the transcript.
+    early: Option<Early>,
 }
+
+/// A fact with its time and its turn.
+pub type Told = (Timestamp, Option<PromptId>, Fact);
 
 /// One record with its time and the stream it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +73,7 @@ pub struct Seen {
 #[derive(Debug, Default, PartialEq)]
 pub struct Yield {
     /// Facts for the feed, with their turn.
-    pub facts: Vec<(Timestamp, Option<PromptId>, Fact)>,
+    pub facts: Vec<Told>,
     /// A prompt that the record holds.
     pub evidence: Option<(PromptId, EvidenceRow)>,
     /// The conversation that runs from here on.
@@ -92,12 +107,13 @@ impl OpenTurn {
             Record::Queued { .. } | Record::GivenBack { .. } => {}
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
-                if !forget(&mut self.told_early, hash(text)) {
-                    remember(&mut self.said, hash(text));
-                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: text.clone() }));
+                let known = self.early.as_mut().is_some_and(|early| early.repeats(text));
+                if !known {
+                    self.say(seen.at, text, &mut yielded);
                 }
             }
             Record::UsedTool { tool, detail } => {
+                self.acted = true;
                 let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone() };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
@@ -110,26 +126,26 @@ impl OpenTurn {
                 if !self.running {
                     return Verdict::Taken(yielded);
                 }
-                let last_words = last_words.as_deref().filter(|words| !words.trim().is_empty());
-                if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind)
-                    && !self.said.contains(&hash(words))
-                {
+                if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind) {
+                    let untold = self.spoken.untold(words).trim();
                     // A time far ahead is a clock that was set back meanwhile.
-                    if now.duration_since(seen.at).abs() < LAST_WORDS_WAIT {
+                    if !untold.is_empty() && now.duration_since(seen.at).abs() < LAST_WORDS_WAIT {
                         return Verdict::NotYet;
                     }
-                    remember(&mut self.told_early, hash(words));
-                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: words.to_owned() }));
+                    if !untold.is_empty() {
+                        self.say(seen.at, untold, &mut yielded);
+                        self.early = Some(Early::new(untold, seen.at));
+                    }
                 }
-                yielded.facts.push(self.end(seen.at, outcome.clone()));
+                yielded.facts.extend(self.end(seen.at, outcome));
             }
         }
         Verdict::Taken(yielded)
     }
 
     /// Ends a turn whose agent was started anew meanwhile: no record of its own will ever end it.
-    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Option<(Timestamp, Option<PromptId>, Fact)> {
-        (self.running && launch > self.launch).then(|| self.end(now, Outcome::Interrupted))
+    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Vec<Told> {
+        if self.running && launch > self.launch { self.end(now, &Outcome::Interrupted) } else { Vec::new() }
     }
 
     fn prompted(&mut self, seen: &Seen, text: &str, launch: i64, typed: Option<&str>, yielded: &mut Yield) {
@@ -141,27 +157,54 @@ impl OpenTurn {
             };
             yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
         }
-        if self.opened_by == hash(text) && (self.running || prompt.is_some()) {
+        // The transcript is in order: behind another prompt nothing of an earlier turn comes any more.
+        if seen.kind == RecordKind::Transcript && self.early.as_ref().is_some_and(|early| early.at < seen.at) {
+            self.early = None;
+        }
+        let hash = hash(text);
+        if self.running && self.opened_by == hash || prompt.is_some() && self.taken.contains(&hash) {
+            return;
+        }
+        if prompt.is_some() {
+            self.remember(hash);
+        }
+        let shown = if prompt.is_some() { text.split_once('\n').map_or(text, |(_header, rest)| rest) } else { text };
+        let started = Fact::TurnStarted { summary: text::first_line(shown, 120) };
+        let steers = matches!(seen.record, Record::Taken { .. });
+        let together = !self.acted && seen.at.duration_since(self.opened_at).abs() < TOGETHER;
+        if self.running && (steers || together) {
+            self.opened_at = seen.at;
+            if let Some(id) = prompt {
+                self.earlier.extend(self.prompt.replace(id.clone()));
+                yielded.facts.push((seen.at, Some(id), started));
+            }
             return;
         }
         if self.running {
             // The record of its end never came: the agent's API failed, or a person interrupted it.
-            yielded.facts.push(self.end(seen.at, Outcome::Interrupted));
+            yielded.facts.extend(self.end(seen.at, &Outcome::Interrupted));
         }
         *self = Self {
             running: true,
             prompt: prompt.clone(),
             launch,
-            opened_by: hash(text),
-            told_early: std::mem::take(&mut self.told_early),
+            opened_by: hash,
+            opened_at: seen.at,
+            taken: std::mem::take(&mut self.taken),
+            early: self.early.take(),
             ..Self::default()
         };
-        let shown = if prompt.is_some() { text.split_once('\n').map_or(text, |(_header, rest)| rest) } else { text };
-        let fact = Fact::TurnStarted { summary: text::first_line(shown, 120) };
-        yielded.facts.push((seen.at, prompt, fact));
+        yielded.facts.push((seen.at, prompt, started));
     }
 
-    fn end(&mut self, at: Timestamp, outcome: Outcome) -> (Timestamp, Option<PromptId>, Fact) {
+    fn say(&mut self, at: Timestamp, text: &str, yielded: &mut Yield) {
+        self.acted = true;
+        self.spoken.add(text);
+        yielded.facts.push((at, self.prompt.clone(), Fact::Said { text: text.to_owned() }));
+    }
+
+    /// The turn's end, for every prompt that it answered; its cost is told once.
+    fn end(&mut self, at: Timestamp, outcome: &Outcome) -> Vec<Told> {
         if let Some((_, part)) = self.message.take() {
             self.usage = sum(self.usage, part);
         }
@@ -169,7 +212,17 @@ impl OpenTurn {
         self.usage = Usage::default();
         self.asking = None;
         self.running = false;
-        (at, self.prompt.take(), Fact::TurnEnded { outcome, usage })
+        let ended = |usage| Fact::TurnEnded { outcome: outcome.clone(), usage };
+        let earlier = self.earlier.drain(..).map(|id| (at, Some(id), ended(None)));
+        let last = (at, self.prompt.take(), ended(usage));
+        earlier.chain([last]).collect()
+    }
+
+    fn remember(&mut self, hash: u64) {
+        if self.taken.len() == REMEMBERED {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(hash);
     }
 
     /// Blocks of one message repeat its id and its usage: the last one counts.
@@ -239,20 +292,9 @@ fn sum(one: Usage, other: Usage) -> Usage {
 }
 
 /// Stored, and so the same in every version of fleetd.
-fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.trim());
     digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
-}
-
-fn remember(recent: &mut VecDeque<u64>, hash: u64) {
-    if recent.len() == REMEMBERED {
-        recent.pop_front();
-    }
-    recent.push_back(hash);
-}
-
-fn forget(recent: &mut VecDeque<u64>, hash: u64) -> bool {
-    recent.iter().position(|known| *known == hash).map(|place| recent.remove(place)).is_some()
 }
 
 #[cfg(test)]
@@ -374,10 +416,10 @@ mod tests {
     fn a_turn_whose_agent_died_ends_as_cut_short() {
         let mut turn = OpenTurn::default();
         run(&mut turn, &[seen(1, T, prompt(TYPED))], &[], 1);
-        assert_eq!(turn.agent_restarted(1, at(2)), None);
-        let ended = turn.agent_restarted(2, at(2)).unwrap();
-        assert_eq!(ended.1, ID.parse().ok());
-        assert_eq!(turn.agent_restarted(3, at(3)), None);
+        assert_eq!(turn.agent_restarted(1, at(2)), []);
+        let ended = turn.agent_restarted(2, at(2));
+        assert_eq!(ended[0].1, ID.parse().ok());
+        assert_eq!(turn.agent_restarted(3, at(3)), []);
     }
 
     #[test]
