@@ -36,14 +36,13 @@ fn kind(index: usize) -> Kind {
     }
 }
 
-/// Sizes from 1 byte to 1 MB: most are small, every tenth has 10 to 100 KB, the last three a megabyte each, so that they
-/// don't stand in every request of the others.
+/// Sizes from 1 byte to 1 MB: most are small, twenty have 10 to 100 KB and three a megabyte. The long ones come last, because
+/// every request brings the whole conversation.
 fn size(index: usize) -> usize {
-    match index {
-        0 => 1,
-        index if index + 3 >= PROMPTS => 1_000_000,
-        index if index % 10 == 5 => 10_000 + index * 450,
-        index => 1 + index * index % 4001,
+    match PROMPTS - index {
+        1..=3 => 1_000_000,
+        left @ 4..=23 => 10_000 + (23 - left) * 4_700,
+        _ => 1 + index * index % 2001,
     }
 }
 
@@ -57,7 +56,7 @@ fn body(index: usize) -> String {
         Kind::RunsTool => format!("tool touch tool{index}; while [ ! -e go{index} ]; do sleep 0.05; done\n"),
     };
     // A body of white space alone would be refused as empty.
-    let mut body = directive + "x";
+    let mut body = if directive.is_empty() { "x".to_owned() } else { directive };
     let mut state = index as u64 + 1;
     while body.len() < size(index) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
