@@ -18,6 +18,12 @@ use crate::store::EvidenceRow;
 /// 100 ms after they were said).
 const LAST_WORDS_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
+/// Prompts that one turn took at once come within this time (measured: 35 ms apart).
+const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
+
+/// How many characters of a prompt are shown.
+const SUMMARY: usize = 120;
+
 /// How many recent texts are remembered to tell a repetition from news.
 const REMEMBERED: usize = 16;
 
@@ -35,6 +41,12 @@ pub struct OpenTurn {
     launch: i64,
     /// The text that opened it, hashed.
     opened_by: u64,
+    /// When it began.
+    began: Option<Timestamp>,
+    /// Whether the agent has said or done anything in it.
+    answered: bool,
+    /// The prompts that it took in after that.
+    joined: Vec<PromptId>,
     /// What it cost so far, and the message that the last part of it stands for.
     usage: Usage,
     message: Option<(String, Usage)>,
@@ -81,13 +93,15 @@ impl OpenTurn {
         match &seen.record {
             Record::Asked { question } => self.asking = Some(question.clone()),
             // It goes on, so somebody answered.
-            Record::Said { .. } | Record::UsedTool { .. } => self.asking = None,
+            Record::Said { .. } | Record::UsedTool { .. } => (self.asking, self.answered) = (None, true),
             _ => {}
         }
         match &seen.record {
             Record::Conversation { id } => yielded.conversation = Some(id.clone()),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
+            Record::Taken { text } if self.running => self.steered(seen, text, typed, &mut yielded),
+            Record::Prompt { text } if self.came_together(seen, text) => self.steered(seen, text, typed, &mut yielded),
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
                 if !forget(&mut self.told_early, hash(text)) {
@@ -130,14 +144,34 @@ impl OpenTurn {
         (self.running && launch > self.launch).then(|| self.end(now, Outcome::Interrupted))
     }
 
+    /// Whether a prompt is one of several that the agent took at once: Claude gives those that waited in its queue as one
+    /// question, answers them by one answer, and ends them by one end.
+    fn came_together(&self, seen: &Seen, text: &str) -> bool {
+        let at_once = self.began.is_some_and(|began| seen.at.duration_since(began).abs() < TOGETHER);
+        self.running && at_once && !self.answered && self.opened_by != hash(text)
+    }
+
+    /// The turn that runs took a text in, and goes on with it.
+    fn steered(&mut self, seen: &Seen, text: &str, typed: Option<&str>, yielded: &mut Yield) {
+        let Some(id) = proven(seen, text, typed, yielded) else { return };
+        if self.opened_by == hash(text) || self.joined.contains(&id) {
+            return;
+        }
+        self.joined.push(id.clone());
+        match &self.prompt {
+            Some(into) => yielded.facts.push((seen.at, Some(id), Fact::Steered { into: into.clone() })),
+            // A person's own turn: what is said from here on answers the prompt, and is told where that came from.
+            None => {
+                self.prompt = Some(id.clone());
+                yielded.facts.push((seen.at, Some(id), Fact::TurnStarted { summary: summary(text) }));
+            }
+        }
+    }
+
     fn prompted(&mut self, seen: &Seen, text: &str, launch: i64, typed: Option<&str>, yielded: &mut Yield) {
-        let prompt = text::header_id(text).filter(|_| typed.is_some());
-        if let (Some(id), Some(typed)) = (&prompt, typed) {
-            let kind = match seen.kind {
-                RecordKind::Hooks => Evidence::Hook,
-                RecordKind::Transcript => Evidence::Transcript,
-            };
-            yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
+        let prompt = proven(seen, text, typed, yielded);
+        if prompt.as_ref().is_some_and(|id| self.running && self.joined.contains(id)) {
+            return;
         }
         if self.opened_by == hash(text) && (self.running || prompt.is_some()) {
             return;
@@ -151,11 +185,12 @@ impl OpenTurn {
             prompt: prompt.clone(),
             launch,
             opened_by: hash(text),
+            began: Some(seen.at),
             told_early: std::mem::take(&mut self.told_early),
             ..Self::default()
         };
-        let shown = if prompt.is_some() { text.split_once('\n').map_or(text, |(_header, rest)| rest) } else { text };
-        let fact = Fact::TurnStarted { summary: text::first_line(shown, 120) };
+        let shown = if prompt.is_some() { summary(text) } else { text::first_line(text, SUMMARY) };
+        let fact = Fact::TurnStarted { summary: shown };
         yielded.facts.push((seen.at, prompt, fact));
     }
 
@@ -230,6 +265,22 @@ pub fn fold_all(
             Verdict::NotYet => waiting[index] = true,
         }
     }
+}
+
+/// The prompt of ours that the record's text is, and the evidence for it.
+fn proven(seen: &Seen, text: &str, typed: Option<&str>, yielded: &mut Yield) -> Option<PromptId> {
+    let (id, typed) = (text::header_id(text)?, typed?);
+    let kind = match seen.kind {
+        RecordKind::Hooks => Evidence::Hook,
+        RecordKind::Transcript => Evidence::Transcript,
+    };
+    yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
+    Some(id)
+}
+
+/// The first line below the header.
+fn summary(text: &str) -> String {
+    text::first_line(text.split_once('\n').map_or(text, |(_header, rest)| rest), SUMMARY)
 }
 
 fn sum(one: Usage, other: Usage) -> Usage {
@@ -421,5 +472,67 @@ mod tests {
         run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(2, T, said("a"))], &[], 2);
         let stored = serde_json::to_string(&turn).unwrap();
         assert_eq!(serde_json::from_str::<OpenTurn>(&stored).unwrap(), turn);
+    }
+
+    const OTHER_ID: &str = "abcdefghjkmn";
+    const OTHER: &str = "[fleet · slack · bob · abcdefghjkmn]\nand that";
+
+    fn told(turn: &mut OpenTurn, transcript: &[Seen], hooks: &[Seen], now: i64) -> Vec<(String, Option<String>)> {
+        let typed = [(ID, TYPED), (OTHER_ID, OTHER)].map(|(id, text)| (id.parse().unwrap(), text.to_owned()));
+        let streams = [transcript.to_vec(), hooks.to_vec()];
+        let (yields, _) = fold_all(turn, &streams, WHOLE, 1, &HashMap::from(typed), at(now));
+        let facts = yields.into_iter().flat_map(|yielded| yielded.facts);
+        facts.map(|(_, turn, fact)| (format!("{fact:?}"), turn.map(|id| id.to_string()))).collect()
+    }
+
+    fn steered_into(id: &str) -> String {
+        format!("{:?}", Fact::Steered { into: id.parse().unwrap() })
+    }
+
+    #[test]
+    fn a_turn_that_is_steered_goes_on_and_its_answer_stays_where_it_was_asked() {
+        let transcript = [
+            seen(1, T, prompt(TYPED)),
+            seen(2, T, said("on it")),
+            seen(3, T, Record::Taken { text: OTHER.into() }),
+            seen(4, T, said("both done")),
+            seen(5, T, stop(None)),
+        ];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 5);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, ID, OTHER_ID, ID, ID], "{facts:?}");
+        assert_eq!(facts[2].0, steered_into(ID));
+    }
+
+    #[test]
+    fn prompts_that_the_agent_took_at_once_are_one_turn_and_none_is_told_as_interrupted() {
+        let transcript = [seen(10, T, prompt(TYPED)), seen(10, T, prompt(OTHER)), seen(12, T, said("both done"))];
+        let hooks = [seen(11, H, prompt(TYPED)), seen(11, H, prompt(OTHER)), seen(13, H, stop(Some("both done")))];
+        let facts = told(&mut OpenTurn::default(), &transcript, &hooks, 13);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, OTHER_ID, ID, ID], "{facts:?}");
+        assert_eq!(facts[1].0, steered_into(ID));
+    }
+
+    #[test]
+    fn a_prompt_long_after_one_whose_end_was_never_told_has_a_turn_of_its_own() {
+        let transcript = [seen(1, T, prompt(TYPED)), seen(60, T, prompt(OTHER)), seen(61, T, said("that"))];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 61);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, ID, OTHER_ID, OTHER_ID], "{facts:?}");
+    }
+
+    #[test]
+    fn what_steers_a_person_s_own_turn_gets_the_rest_of_its_answer() {
+        let transcript = [
+            seen(1, T, prompt("by hand")),
+            seen(2, T, said("to the hand")),
+            seen(3, T, Record::Taken { text: OTHER.into() }),
+            seen(4, T, said("to bob")),
+            seen(5, T, stop(None)),
+        ];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 5);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref()).collect();
+        assert_eq!(turns, [None, None, Some(OTHER_ID), Some(OTHER_ID), Some(OTHER_ID)], "{facts:?}");
     }
 }

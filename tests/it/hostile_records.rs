@@ -41,12 +41,13 @@ impl Records {
             body: body.into(),
             place: None,
             expires: None,
+            mode: fleetd::model::Mode::Queue,
         };
         self.store.insert_prompt(&new, Timestamp::now()).await.unwrap();
         let prompt = self.store.prompt(&new.id).await.unwrap().unwrap();
-        let typed = text::compose(&prompt, None);
-        let state = PromptState::Submitted { attempt: 1 };
-        assert!(self.store.advance_typed(&prompt, &state, "test", Timestamp::now(), Some(&typed)).await.unwrap());
+        let typed = text::compose(&prompt, &[], None);
+        let state = PromptState::Submitted { attempt: 1, steering: false };
+        assert!(self.store.begin_typing(&prompt, &[], &state, "test", &typed, Timestamp::now()).await.unwrap());
         let _: Prompt = prompt;
         (new.id, typed)
     }
