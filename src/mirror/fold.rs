@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::spoken::{Early, Spoken};
 use crate::model::{Evidence, Fact, Outcome, PromptId, Usage, text};
 use crate::runtime::{Record, RecordKind};
 use crate::store::EvidenceRow;
@@ -18,14 +19,12 @@ use crate::store::EvidenceRow;
 /// 100 ms after they were said).
 const LAST_WORDS_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
-/// Prompts that one turn took at once come within this time (measured: 35 ms apart).
-const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
+/// How many of our prompts are remembered as taken, so that the other stream's word of one is no news.
+const REMEMBERED: usize = 64;
 
-/// How many characters of a prompt are shown.
-const SUMMARY: usize = 120;
-
-/// How many recent texts are remembered to tell a repetition from news.
-const REMEMBERED: usize = 16;
+/// Prompts that an agent held while a turn ran begin the next turn together, one right behind the other (measured: their
+/// records lie 50 ms apart). None of them cuts the other short.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(2);
 
 /// What must be remembered of the turn that runs. Stored with the offsets, so that a restart goes on where it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,27 +32,29 @@ const REMEMBERED: usize = 16;
 pub struct OpenTurn {
     /// Whether a turn runs.
     pub running: bool,
-    /// The prompt that opened it; none where a person typed it into the pane.
+    /// The prompt that opened it, or the first of ours that it took in; none where there are only a person's words.
     pub prompt: Option<PromptId>,
     /// What it asks a person and waits for, as far as its records tell.
     pub asking: Option<String>,
     /// At which launch of the agent it began.
     launch: i64,
-    /// The text that opened it, hashed.
+    /// The text that opened it, hashed, and when.
     opened_by: u64,
-    /// When it began.
-    began: Option<Timestamp>,
-    /// Whether the agent has said or done anything in it.
-    answered: bool,
-    /// The prompts that it took in after that.
-    joined: Vec<PromptId>,
+    opened_at: Timestamp,
+    /// The prompts of ours that were taken lately, hashed, in this turn or before.
+    taken: VecDeque<u64>,
     /// What it cost so far, and the message that the last part of it stands for.
     usage: Usage,
     message: Option<(String, Usage)>,
-    /// What was said lately, hashed: in this turn, and by hooks ahead of the transcript.
-    said: VecDeque<u64>,
-    told_early: VecDeque<u64>,
+    /// What was said in this turn, and whether anything was done in it.
+    spoken: Spoken,
+    acted: bool,
+    /// What was said by a hook ahead of the transcript.
+    early: Option<Early>,
 }
+
+/// A fact with its time and its turn.
+pub type Told = (Timestamp, Option<PromptId>, Fact);
 
 /// One record with its time and the stream it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub struct Seen {
 #[derive(Debug, Default, PartialEq)]
 pub struct Yield {
     /// Facts for the feed, with their turn.
-    pub facts: Vec<(Timestamp, Option<PromptId>, Fact)>,
+    pub facts: Vec<Told>,
     /// A prompt that the record holds.
     pub evidence: Option<(PromptId, EvidenceRow)>,
     /// The conversation that runs from here on.
@@ -93,23 +94,27 @@ impl OpenTurn {
         match &seen.record {
             Record::Asked { question } => self.asking = Some(question.clone()),
             // It goes on, so somebody answered.
-            Record::Said { .. } | Record::UsedTool { .. } => (self.asking, self.answered) = (None, true),
+            Record::Said { .. } | Record::UsedTool { .. } => self.asking = None,
             _ => {}
         }
         match &seen.record {
             Record::Conversation { id } => yielded.conversation = Some(id.clone()),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
-            Record::Taken { text } if self.running => self.steered(seen, text, typed, &mut yielded),
-            Record::Prompt { text } if self.came_together(seen, text) => self.steered(seen, text, typed, &mut yielded),
+            // It is not taken yet; taken, it is told again.
+            Record::Queued { text } => {
+                proven(Evidence::Queue, text, typed, &mut yielded);
+            }
+            Record::GivenBack { .. } => {}
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
-                if !forget(&mut self.told_early, hash(text)) {
-                    remember(&mut self.said, hash(text));
-                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: text.clone() }));
+                let known = self.early.as_mut().is_some_and(|early| early.repeats(text));
+                if !known {
+                    self.say(seen.at, text, &mut yielded);
                 }
             }
             Record::UsedTool { tool, detail } => {
+                self.acted = true;
                 let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone() };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
@@ -122,16 +127,16 @@ impl OpenTurn {
                 if !self.running {
                     return Verdict::Taken(yielded);
                 }
-                let last_words = last_words.as_deref().filter(|words| !words.trim().is_empty());
-                if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind)
-                    && !self.said.contains(&hash(words))
-                {
+                if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind) {
+                    let untold = self.spoken.untold(words).trim();
                     // A time far ahead is a clock that was set back meanwhile.
-                    if now.duration_since(seen.at).abs() < LAST_WORDS_WAIT {
+                    if !untold.is_empty() && now.duration_since(seen.at).abs() < LAST_WORDS_WAIT {
                         return Verdict::NotYet;
                     }
-                    remember(&mut self.told_early, hash(words));
-                    yielded.facts.push((seen.at, self.prompt.clone(), Fact::Said { text: words.to_owned() }));
+                    if !untold.is_empty() {
+                        self.say(seen.at, untold, &mut yielded);
+                        self.early = Some(Early::new(untold, seen.at));
+                    }
                 }
                 yielded.facts.push(self.end(seen.at, outcome.clone()));
             }
@@ -140,40 +145,39 @@ impl OpenTurn {
     }
 
     /// Ends a turn whose agent was started anew meanwhile: no record of its own will ever end it.
-    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Option<(Timestamp, Option<PromptId>, Fact)> {
+    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Option<Told> {
         (self.running && launch > self.launch).then(|| self.end(now, Outcome::Interrupted))
     }
 
-    /// Whether a prompt is one of several that the agent took at once: Claude gives those that waited in its queue as one
-    /// question, answers them by one answer, and ends them by one end.
-    fn came_together(&self, seen: &Seen, text: &str) -> bool {
-        let at_once = self.began.is_some_and(|began| seen.at.duration_since(began).abs() < TOGETHER);
-        self.running && at_once && !self.answered && self.opened_by != hash(text)
-    }
-
-    /// The turn that runs took a text in, and goes on with it.
-    fn steered(&mut self, seen: &Seen, text: &str, typed: Option<&str>, yielded: &mut Yield) {
-        let Some(id) = proven(seen, text, typed, yielded) else { return };
-        if self.opened_by == hash(text) || self.joined.contains(&id) {
-            return;
-        }
-        self.joined.push(id.clone());
-        match &self.prompt {
-            Some(into) => yielded.facts.push((seen.at, Some(id), Fact::Steered { into: into.clone() })),
-            // A person's own turn: what is said from here on answers the prompt, and is told where that came from.
-            None => {
-                self.prompt = Some(id.clone());
-                yielded.facts.push((seen.at, Some(id), Fact::TurnStarted { summary: summary(text) }));
-            }
-        }
-    }
-
     fn prompted(&mut self, seen: &Seen, text: &str, launch: i64, typed: Option<&str>, yielded: &mut Yield) {
-        let prompt = proven(seen, text, typed, yielded);
-        if prompt.as_ref().is_some_and(|id| self.running && self.joined.contains(id)) {
+        let kind = match seen.kind {
+            RecordKind::Hooks => Evidence::Hook,
+            RecordKind::Transcript => Evidence::Transcript,
+        };
+        let prompt = proven(kind, text, typed, yielded);
+        // The transcript is in order: behind another prompt nothing of an earlier turn comes any more.
+        if seen.kind == RecordKind::Transcript && self.early.as_ref().is_some_and(|early| early.at < seen.at) {
+            self.early = None;
+        }
+        let hash = hash(text);
+        if self.running && self.opened_by == hash || prompt.is_some() && self.taken.contains(&hash) {
             return;
         }
-        if self.opened_by == hash(text) && (self.running || prompt.is_some()) {
+        if prompt.is_some() {
+            self.remember(hash);
+        }
+        let shown = if prompt.is_some() { text.split_once('\n').map_or(text, |(_header, rest)| rest) } else { text };
+        let started = Fact::TurnStarted { summary: text::first_line(shown, 120) };
+        let steers = matches!(seen.record, Record::Taken { .. });
+        let together = !self.acted && seen.at.duration_since(self.opened_at).abs() < TOGETHER;
+        if self.running && (steers || together) {
+            self.opened_at = seen.at;
+            let Some(id) = prompt else { return };
+            yielded.facts.push(match &self.prompt {
+                Some(into) => (seen.at, Some(id), Fact::Steered { into: into.clone() }),
+                // A person's own turn: what is said from here on answers the prompt, and is told where that came from.
+                None => (seen.at, self.prompt.insert(id).clone().into(), started),
+            });
             return;
         }
         if self.running {
@@ -184,17 +188,22 @@ impl OpenTurn {
             running: true,
             prompt: prompt.clone(),
             launch,
-            opened_by: hash(text),
-            began: Some(seen.at),
-            told_early: std::mem::take(&mut self.told_early),
+            opened_by: hash,
+            opened_at: seen.at,
+            taken: std::mem::take(&mut self.taken),
+            early: self.early.take(),
             ..Self::default()
         };
-        let shown = if prompt.is_some() { summary(text) } else { text::first_line(text, SUMMARY) };
-        let fact = Fact::TurnStarted { summary: shown };
-        yielded.facts.push((seen.at, prompt, fact));
+        yielded.facts.push((seen.at, prompt, started));
     }
 
-    fn end(&mut self, at: Timestamp, outcome: Outcome) -> (Timestamp, Option<PromptId>, Fact) {
+    fn say(&mut self, at: Timestamp, text: &str, yielded: &mut Yield) {
+        self.acted = true;
+        self.spoken.add(text);
+        yielded.facts.push((at, self.prompt.clone(), Fact::Said { text: text.to_owned() }));
+    }
+
+    fn end(&mut self, at: Timestamp, outcome: Outcome) -> Told {
         if let Some((_, part)) = self.message.take() {
             self.usage = sum(self.usage, part);
         }
@@ -203,6 +212,13 @@ impl OpenTurn {
         self.asking = None;
         self.running = false;
         (at, self.prompt.take(), Fact::TurnEnded { outcome, usage })
+    }
+
+    fn remember(&mut self, hash: u64) {
+        if self.taken.len() == REMEMBERED {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(hash);
     }
 
     /// Blocks of one message repeat its id and its usage: the last one counts.
@@ -251,7 +267,7 @@ pub fn fold_all(
         let earliest = heads.filter_map(|(index, stream)| Some((stream.get(used[index])?.at, index))).min();
         let Some((_, index)) = earliest else { return (yields, used) };
         let seen = &streams[index][used[index]];
-        let typed = seen.record.taken().and_then(text::header_id).and_then(|id| typed.get(&id));
+        let typed = seen.record.given().and_then(text::header_id).and_then(|id| typed.get(&id));
         match turn.fold(seen, launch, typed.map(String::as_str), now) {
             Verdict::Taken(yielded) => {
                 used[index] += 1;
@@ -268,19 +284,10 @@ pub fn fold_all(
 }
 
 /// The prompt of ours that the record's text is, and the evidence for it.
-fn proven(seen: &Seen, text: &str, typed: Option<&str>, yielded: &mut Yield) -> Option<PromptId> {
+fn proven(kind: Evidence, text: &str, typed: Option<&str>, yielded: &mut Yield) -> Option<PromptId> {
     let (id, typed) = (text::header_id(text)?, typed?);
-    let kind = match seen.kind {
-        RecordKind::Hooks => Evidence::Hook,
-        RecordKind::Transcript => Evidence::Transcript,
-    };
     yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
     Some(id)
-}
-
-/// The first line below the header.
-fn summary(text: &str) -> String {
-    text::first_line(text.split_once('\n').map_or(text, |(_header, rest)| rest), SUMMARY)
 }
 
 fn sum(one: Usage, other: Usage) -> Usage {
@@ -288,20 +295,9 @@ fn sum(one: Usage, other: Usage) -> Usage {
 }
 
 /// Stored, and so the same in every version of fleetd.
-fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.trim());
     digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
-}
-
-fn remember(recent: &mut VecDeque<u64>, hash: u64) {
-    if recent.len() == REMEMBERED {
-        recent.pop_front();
-    }
-    recent.push_back(hash);
-}
-
-fn forget(recent: &mut VecDeque<u64>, hash: u64) -> bool {
-    recent.iter().position(|known| *known == hash).map(|place| recent.remove(place)).is_some()
 }
 
 #[cfg(test)]

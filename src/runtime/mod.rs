@@ -243,6 +243,16 @@ pub enum Record {
         /// Its whole text.
         text: String,
     },
+    /// The agent holds a text in a queue of its own: it was submitted while a turn ran, and is not taken yet.
+    Queued {
+        /// Its whole text.
+        text: String,
+    },
+    /// The agent gave a text that it held back into its input box, where a person may change it; it was not taken.
+    GivenBack {
+        /// Its whole text.
+        text: String,
+    },
     /// The agent said something, in Markdown.
     Said {
         /// One whole block.
@@ -282,6 +292,14 @@ impl Record {
         match self {
             Self::Prompt { text } | Self::Taken { text } => Some(text),
             _ => None,
+        }
+    }
+
+    /// As [`Record::taken`], or the text that the agent holds in a queue of its own.
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            Self::Queued { text } => Some(text),
+            _ => self.taken(),
         }
     }
 }

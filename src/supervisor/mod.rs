@@ -352,7 +352,7 @@ fn on_disk(setup: &AgentSetup, id: &str) -> OnDisk {
 fn has_words(setup: &AgentSetup, path: &Path) -> bool {
     let mut start = 0;
     loop {
-        let Ok(reading) = lines::read(path, start, None) else { return true };
+        let Ok(reading) = lines::read(path, lines::Place { bytes: start, ..Default::default() }) else { return true };
         let Some(reading) = reading else { return false };
         let words = |record: &Record| record.taken().is_some() || matches!(record, Record::Said { .. });
         let read = |line: &lines::Line| setup.runtime.read_record(RecordKind::Transcript, &line.text);

@@ -18,6 +18,7 @@ mod practice_launch;
 mod prompt_life;
 mod real_agents;
 mod real_fleet;
+mod real_many;
 mod runtime_conformance;
 mod slack_churn;
 mod slack_in;

@@ -12,24 +12,6 @@ use crate::support::model::{FakeModel, sha256};
 use crate::support::slack::{APP_TOKEN, BOT_TOKEN, BOT_USER, FakeSlack, Posted};
 use crate::support::wait::until;
 
-/// A fleet of one real CLI for each of `agents`, in homes that hold nothing, each with its channel.
-fn fleet(model: &FakeModel, agents: &[(&str, Cli)], extra: &str) -> Fleet {
-    let fleet = Fleet::new("");
-    let mut yaml = String::new();
-    for (slug, cli) in agents {
-        let runtime = format!("{cli:?}").to_lowercase();
-        let program = cli.program();
-        yaml += &format!("  - slug: {slug}\n    runtime: {runtime}\n    command: {}\n    env:\n", program.display());
-        for (name, value) in cli.environment(&fleet.path(&format!("home-{slug}")), model) {
-            yaml += &format!("      {name}: {value:?}\n");
-        }
-        yaml += &format!("    slackChannel: \"#agent-{slug}\"\n");
-        yaml += extra;
-    }
-    fleet.configure(&yaml);
-    fleet
-}
-
 /// The agents' entries with a schedule, and a channel each.
 const DAILY: &str = "    schedule: \"Mon..Sun 09:00\"\n    dailyPrompt: Look after the nightly build.\n";
 
@@ -38,7 +20,7 @@ const BOTH: [(&str, Cli); 2] = [("claude-one", Cli::Claude), ("codex-one", Cli::
 #[tokio::test]
 async fn both_real_clis_come_up_take_prompts_and_come_back_as_themselves() {
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     fleet.start().await;
     for (slug, _) in BOTH {
         let line = fleet.fleet(&["send", slug, "the first thing"]);
@@ -59,7 +41,7 @@ async fn both_real_clis_come_up_take_prompts_and_come_back_as_themselves() {
 #[tokio::test]
 async fn a_daemon_killed_in_the_middle_of_a_real_turn_tells_the_rest_of_the_answer_once() {
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     fleet.start().await;
     for (slug, _) in BOTH {
         let id = fleet.fleet(&["send", slug, "--no-wait", &format!("slow 3 {slug}")]);
@@ -96,7 +78,7 @@ async fn whatever_a_caller_writes_arrives_as_text_and_exact() {
         "@/etc/passwd",
     ];
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     let rule = "rule: false\n";
     let yaml = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
     std::fs::write(fleet.path("agents.yaml"), rule.to_owned() + &yaml).unwrap();
@@ -146,7 +128,7 @@ fn answers(slack: &FakeSlack, channel: &str, root: &Posted) -> usize {
 #[tokio::test]
 async fn the_whole_morning_a_nudge_is_answered_in_slack_and_a_reply_reaches_the_same_conversation() {
     let (model, slack) = (FakeModel::start(), FakeSlack::start(&CHANNELS, Duration::from_secs(3)).await);
-    let mut fleet = fleet(&model, &BOTH, DAILY);
+    let mut fleet = Fleet::real(&model, &BOTH, DAILY);
     fleet.set("SLACK_API_URL", slack.api_url());
     fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
     fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
@@ -187,7 +169,7 @@ async fn the_whole_morning_a_nudge_is_answered_in_slack_and_a_reply_reaches_the_
 #[tokio::test]
 async fn the_rest_of_an_answer_comes_to_slack_once_though_the_daemon_was_killed_in_the_middle() {
     let (model, slack) = (FakeModel::start(), FakeSlack::start(&CHANNELS, Duration::from_secs(3)).await);
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     fleet.set("SLACK_API_URL", slack.api_url());
     fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
     fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
@@ -218,7 +200,7 @@ async fn type_by_hand(fleet: &Fleet, slug: &str, line: &str) {
 #[tokio::test]
 async fn a_conversation_that_a_person_began_in_the_pane_gets_the_next_prompt_once_and_is_the_one_resumed() {
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     fleet.start().await;
     for (slug, command) in [("claude-one", "/clear"), ("codex-one", "/new")] {
         fleet.fleet(&["send", slug, "--reply", "the first thing"]);
@@ -262,7 +244,7 @@ async fn a_conversation_that_a_person_began_in_the_pane_gets_the_next_prompt_onc
 #[tokio::test]
 async fn what_a_person_types_while_a_real_turn_runs_leaves_the_answer_with_the_prompt_that_asked() {
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH, "");
+    let mut fleet = Fleet::real(&model, &BOTH, "");
     fleet.start().await;
     for (slug, _) in BOTH {
         let id = fleet.fleet(&["send", slug, "--no-wait", &format!("slow 2 {slug}\nand then some")]);
@@ -289,7 +271,7 @@ async fn what_a_person_types_while_a_real_turn_runs_leaves_the_answer_with_the_p
 #[tokio::test]
 async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started_again_and_not_for_ever_refused() {
     let model = FakeModel::start();
-    let mut fleet = fleet(&model, &BOTH[..1], "");
+    let mut fleet = Fleet::real(&model, &BOTH[..1], "");
     fleet.start().await;
     fleet.until_state("claude-one", "idle").await;
     kill_process(Pid::from_raw(fleet.agent_pid("claude-one").cast_signed()).unwrap(), Signal::KILL).unwrap();

@@ -118,6 +118,21 @@ struct Line {
     origin: Option<Origin>,
 }
 
+/// What becomes of a text that is submitted while a turn runs. `dequeue` and `remove` name no text: what they take follows
+/// as a prompt, or as an attachment.
+#[derive(Deserialize)]
+#[serde(tag = "operation", rename_all = "camelCase")]
+enum QueueOperation {
+    Enqueue {
+        content: String,
+    },
+    PopAll {
+        content: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
 #[derive(Deserialize)]
 struct Origin {
     kind: String,
@@ -176,8 +191,8 @@ struct Tokens {
 }
 
 /// A line of the transcript. What a sub-agent did is not the agent's own word.
-pub(super) fn transcript(line: &str) -> Vec<Record> {
-    let Ok(line) = serde_json::from_str::<Line>(line) else { return Vec::new() };
+pub(super) fn transcript(text: &str) -> Vec<Record> {
+    let Ok(line) = serde_json::from_str::<Line>(text) else { return Vec::new() };
     if line.is_sidechain || line.is_meta || line.is_compact_summary {
         return Vec::new();
     }
@@ -190,7 +205,17 @@ pub(super) fn transcript(line: &str) -> Vec<Record> {
         {
             user(&prompt).map(into_the_turn).into_iter().collect()
         }
+        ("queue-operation", ..) => queue_operation(text).into_iter().collect(),
         _ => Vec::new(),
+    }
+}
+
+fn queue_operation(line: &str) -> Option<Record> {
+    let by_a_person = |text: &String| !NOT_A_PROMPT.iter().any(|start| text.starts_with(start));
+    match serde_json::from_str(line).ok()? {
+        QueueOperation::Enqueue { content } => Some(content).filter(by_a_person).map(|text| Record::Queued { text }),
+        QueueOperation::PopAll { content } => Some(content).filter(by_a_person).map(|text| Record::GivenBack { text }),
+        QueueOperation::Other => None,
     }
 }
 

@@ -11,6 +11,8 @@ use fleetd::model::{FeedRow, PromptState};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::agents::Cli;
+use super::model::FakeModel;
 use super::wait::until;
 
 /// The program under test.
@@ -33,6 +35,25 @@ impl Fleet {
         let socket = format!("fleet-test-{}-{number}", std::process::id());
         let fleet = Self { directory, socket, environment: BTreeMap::new(), daemon: None };
         fleet.configure(agents);
+        fleet
+    }
+
+    /// A fleet of one real CLI for each of `agents`, in homes that hold nothing, each with its channel; not started.
+    pub fn real(model: &FakeModel, agents: &[(&str, Cli)], extra: &str) -> Self {
+        let fleet = Self::new("");
+        let mut yaml = String::new();
+        for (slug, cli) in agents {
+            let runtime = format!("{cli:?}").to_lowercase();
+            let program = cli.program();
+            yaml +=
+                &format!("  - slug: {slug}\n    runtime: {runtime}\n    command: {}\n    env:\n", program.display());
+            for (name, value) in cli.environment(&fleet.path(&format!("home-{slug}")), model) {
+                yaml += &format!("      {name}: {value:?}\n");
+            }
+            yaml += &format!("    slackChannel: \"#agent-{slug}\"\n");
+            yaml += extra;
+        }
+        fleet.configure(&yaml);
         fleet
     }
 

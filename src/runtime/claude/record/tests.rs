@@ -35,6 +35,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Usage { message: "msg_0020", usage: Usage { input: 123, output: 50 } }
     Said { text: "Done: **7d63966aee0d** is `finished`." }
     Prompt { text: "[fleet · cli · ann · 0123456789am]\nslow 1 g9" }
+    Queued { text: "[fleet · cli · ann · 0123456789an]\nhi queued" }
     Usage { message: "msg_0035", usage: Usage { input: 123, output: 50 } }
     Said { text: "chunk 1 of 1 for 0123456789am" }
     Prompt { text: "[fleet · cli · ann · 0123456789an]\nhi queued" }
@@ -43,11 +44,83 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
     UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    Queued { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
     UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
     Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
+    "#);
+}
+
+#[test]
+fn a_prompt_that_was_typed_while_a_turn_ran_is_told_as_held_and_then_as_taken_or_given_back() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Transcript, VERSION, "transcript-steered.jsonl"), @r#"
+    Prompt { text: "[fleet · cli · root · 0123456789ba]\nslow 3 g1" }
+    Queued { text: "[fleet · cli · ann · 0123456789c1]\nfirst steered line\n  second  line with é ä 👩\u{200d}👩\u{200d}👧\n\nlast line" }
+    Queued { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Usage { message: "msg_0001", usage: Usage { input: 123, output: 50 } }
+    Said { text: "chunk 1 of 3 for 0123456789ba\n\nchunk 2 of 3 for 0123456789ba\n\nchunk 3 of 3 for 0123456789ba" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c1]\nfirst steered line\n  second  line with é ä 👩\u{200d}👩\u{200d}👧\n\nlast line" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Usage { message: "msg_0002", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **0123456789c2** is `finished`." }
+    Prompt { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 9; echo hi" }
+    Usage { message: "msg_0003", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    Queued { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
+    Queued { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
+    Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Usage { message: "msg_0004", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    Usage { message: "msg_0005", usage: Usage { input: 123, output: 50 } }
+    Said { text: "The tool has run." }
+    Prompt { text: "[fleet · cli · root · 0123456789bc]\nslow 3 g2" }
+    Queued { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line" }
+    Queued { text: "[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    Said { text: "chunk 1 of 3 for 0123456789bc" }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    Usage { message: "msg_0007", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **0123456789c5** is `finished`." }
+    Prompt { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
+    Usage { message: "msg_0008", usage: Usage { input: 123, output: 50 } }
+    UsedTool { tool: "Bash", detail: "sleep 30" }
+    Queued { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    Prompt { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
+    Usage { message: "msg_0009", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: **0123456789c6** is `finished`." }
+    Prompt { text: "[fleet · cli · root · 0123456789be]\nslow 3 g3" }
+    Queued { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line" }
+    Queued { text: "[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    GivenBack { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line" }
+    GivenBack { text: "[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    Queued { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line\n[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    "#);
+}
+
+#[test]
+fn held_prompts_that_a_turn_begins_with_have_a_hook_each_and_one_end() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Hooks, VERSION, "hooks-steered.jsonl"), @r#"
+    Conversation { id: "2570d193-eaa9-4990-a672-773a522592da" }
+    Prompt { text: "[fleet · cli · root · 0123456789ba]\nslow 3 g1" }
+    TurnEnded { outcome: Completed, last_words: Some("chunk 1 of 3 for 0123456789ba\n\nchunk 2 of 3 for 0123456789ba\n\nchunk 3 of 3 for 0123456789ba") }
+    Prompt { text: "[fleet · cli · ann · 0123456789c1]\nfirst steered line\n  second  line with é ä 👩\u{200d}👩\u{200d}👧\n\nlast line" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **0123456789c2** is `finished`.") }
+    Prompt { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 9; echo hi" }
+    TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
+    Prompt { text: "[fleet · cli · root · 0123456789bc]\nslow 3 g2" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c4]\nqueued then esc\nlast line" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c5]\nqueued then esc, second\nlast line" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **0123456789c5** is `finished`.") }
+    Prompt { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
+    Prompt { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
+    TurnEnded { outcome: Completed, last_words: Some("Done: **0123456789c6** is `finished`.") }
+    Prompt { text: "[fleet · cli · root · 0123456789be]\nslow 3 g3" }
     "#);
 }
 
@@ -118,6 +191,9 @@ fn what_the_cli_or_a_sub_agent_writes_is_nobody_s_prompt_and_nobody_s_word() {
         r#"{"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"x"},{"type":"text","text":"y"}]}}"#,
         r#"{"type":"assistant","isSidechain":true,"message":{"content":[{"type":"text","text":"sub-agent"}]}}"#,
         r#"{"type":"assistant","message":{"model":"<synthetic>","content":[{"type":"text","text":"No response requested."}]}}"#,
+        r#"{"type":"queue-operation","operation":"enqueue","content":"<task-notification>x"}"#,
+        r#"{"type":"queue-operation","operation":"enqueue"}"#,
+        r#"{"type":"queue-operation","operation":"shuffle","content":"x"}"#,
         r#"{"type":"a line of next year","message":{"content":"x"}}"#,
         r#"{"type":"user","message":{"role":"user","con"#,
     ] {
@@ -129,7 +205,7 @@ proptest! {
     #[test]
     fn no_line_can_bring_the_reader_down(line in ".*", cut in any::<prop::sample::Index>(), which in any::<prop::sample::Index>()) {
         let (_, _) = (hook(&line), transcript(&line));
-        for name in ["transcript.jsonl", "hooks.jsonl"] {
+        for name in ["transcript.jsonl", "transcript-steered.jsonl", "hooks.jsonl"] {
             let lines = lines(VERSION, name);
             let real = which.get(&lines);
             let half: String = real.chars().take(cut.index(real.len())).collect();

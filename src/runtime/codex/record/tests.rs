@@ -38,6 +38,39 @@ fn a_real_rollout_tells_each_prompt_and_each_word_once() {
 }
 
 #[test]
+fn a_prompt_that_was_typed_while_it_talked_or_ran_a_tool_or_was_interrupted_is_told_when_it_is_taken() {
+    insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered-while-talking.jsonl"), @r#"
+    Taken { text: "[fleet · cli · root · 0123456789ba]\nslow 3 h1" }
+    Taken { text: "[fleet · cli · ann · 0123456789c1]\nfirst steered line\n  second  line with é ä 👩\u{200d}👩\u{200d}👧\n\nlast line" }
+    Said { text: "Done: **0123456789c1** is `finished`." }
+    Usage { message: "resp_0012", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Said { text: "Done: **0123456789c2** is `finished`." }
+    Usage { message: "resp_0014", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Taken { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 7; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 7; echo hi" }
+    Usage { message: "resp_0016", usage: Usage { input: 123, output: 50 } }
+    Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
+    Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
+    Said { text: "Done: **0123456789c2** is `finished`." }
+    Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Taken { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
+    UsedTool { tool: "exec_command", detail: "sleep 30" }
+    Usage { message: "resp_0020", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
+    Said { text: "Done: **0123456789c6** is `finished`." }
+    Usage { message: "resp_0022", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Taken { text: "[fleet · cli · root · 0123456789be]\nslow 3 h4" }
+    TurnEnded { outcome: Interrupted, last_words: None }
+    "#);
+}
+
+#[test]
 fn a_prompt_that_steered_a_running_turn_is_told_too() {
     insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered.jsonl"), @r#"
     Conversation { id: "01a1f96a-0428-7740-a99e-5c22209df73b" }

@@ -28,7 +28,8 @@ pub(super) fn messages(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) -
         shared.seen().side_requests += 1;
         Reply::Text { chunks: vec![json!({"title": "a fake title", "isNewTopic": true}).to_string()], gate: None }
     } else {
-        shared.seen().requests.push(request.clone());
+        let light = shared.light;
+        shared.seen().keep(&request, light);
         reply_to(&request)
     };
     if let Reply::Fail { status } = reply {

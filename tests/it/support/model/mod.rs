@@ -16,7 +16,7 @@
 mod anthropic;
 mod openai;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,6 +25,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use fleetd::model::PromptId;
 use fleetd::model::text::header_id;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -65,6 +66,11 @@ impl Request {
             .map(String::as_str)
     }
 
+    /// What came after the model's last word.
+    fn news(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().rev().take_while(|message| message.role != "assistant")
+    }
+
     /// The newest thing a person wrote.
     pub fn newest_prompt(&self) -> &str {
         self.prompts().last().unwrap_or_default()
@@ -94,10 +100,35 @@ struct Seen {
     waiting: HashMap<String, usize>,
     gates: HashMap<String, Arc<Semaphore>>,
     answers: usize,
+    taken: BTreeMap<PromptId, BTreeSet<String>>,
+    newest_ids: Vec<PromptId>,
+}
+
+impl Seen {
+    /// Keeps a turn's request: whole, or only what became of our prompts.
+    fn keep(&mut self, request: &Request, light: bool) {
+        if !light {
+            self.requests.push(request.clone());
+            return;
+        }
+        let texts =
+            request.messages.iter().filter(|message| message.role != "assistant").flat_map(|message| &message.texts);
+        self.newest_ids.clear();
+        for text in texts {
+            let Some(id) = header_id(&text[..text.floor_char_boundary(200)]) else { continue };
+            self.newest_ids.push(id.clone());
+            // What was answered once stands in every later request.
+            if self.taken.contains_key(&id) && !request.news().any(|message| message.texts.contains(text)) {
+                continue;
+            }
+            self.taken.entry(id).or_default().insert(sha256(text.trim_end()));
+        }
+    }
 }
 
 #[derive(Default)]
 struct Shared {
+    light: bool,
     seen: Mutex<Seen>,
 }
 
@@ -129,7 +160,17 @@ pub struct FakeModel {
 impl FakeModel {
     /// Starts one on a free port, on a thread of its own: a test that blocks doesn't hold it up.
     pub fn start() -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::serving(Shared::default())
+    }
+
+    /// The same, but it keeps no request: of each prompt of ours only what it hashed to, so that hundreds of long ones fit
+    /// into memory. [`FakeModel::taken`] and [`FakeModel::newest_ids`] tell of them.
+    pub fn start_light() -> Self {
+        Self::serving(Shared { light: true, ..Shared::default() })
+    }
+
+    fn serving(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
         let (stop, stopped) = oneshot::channel::<()>();
         let (told, address) = std::sync::mpsc::channel();
         let served = shared.clone();
@@ -151,6 +192,16 @@ impl FakeModel {
     /// `http://127.0.0.1:port`, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The SHA-256, in hex, of every text with that prompt's header, as it came; white space at its end does not count.
+    pub fn taken(&self, id: &PromptId) -> BTreeSet<String> {
+        self.shared.seen().taken.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The prompts of ours that stand in the newest request's conversation, oldest first.
+    pub fn newest_ids(&self) -> Vec<PromptId> {
+        self.shared.seen().newest_ids.clone()
     }
 
     /// Every turn's request so far, oldest first.
@@ -245,7 +296,9 @@ fn json(headers: &HeaderMap, body: &Bytes) -> Checked<Value> {
 
 /// Chooses the answer: by the newest message's directive; a tool's result gets text.
 fn reply_to(request: &Request) -> Reply {
-    if request.messages.last().is_some_and(|message| message.tool_result && message.texts.is_empty()) {
+    // What a person typed meanwhile comes behind the result as a system's message.
+    let last = request.messages.iter().rev().find(|message| message.role != "system");
+    if last.is_some_and(|message| message.tool_result && message.texts.is_empty()) {
         return Reply::Text { chunks: vec!["The tool has run.".to_owned()], gate: None };
     }
     let prompt = request.newest_prompt();

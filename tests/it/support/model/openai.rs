@@ -31,7 +31,8 @@ pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) 
         shared.seen().side_requests += 1;
         Reply::Text { chunks: vec!["a fake title".to_owned()], gate: None }
     } else {
-        shared.seen().requests.push(request.clone());
+        let light = shared.light;
+        shared.seen().keep(&request, light);
         reply_to(&request)
     };
     if let Reply::Fail { status } = reply {
