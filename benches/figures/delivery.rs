@@ -220,6 +220,7 @@ impl Bench {
             body: BODY.to_owned(),
             place: None,
             expires: None,
+            mode: fleetd::model::Mode::Queue,
         };
         drop(std::mem::take(&mut *self.notes.0.lock().unwrap()));
         let (begun, started) = (Timestamp::now(), Instant::now());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 
 use super::client::{Client, ClientError};
@@ -14,7 +14,7 @@ use super::surroundings::Surroundings;
 use super::{duration, print, show};
 use crate::daemon::protocol::{Keep, Kept, PromptView, Until};
 use crate::files::{create_private_dir, write_private};
-use crate::model::{Fact, PromptId, PromptState, Slug, StateName};
+use crate::model::{Fact, Mode, PromptId, PromptState, Slug, StateName};
 
 /// How long one question waits in the daemon.
 const QUESTION: Duration = Duration::from_secs(20);
@@ -36,6 +36,9 @@ pub struct SendArgs {
     /// Read the prompt from a file.
     #[arg(long)]
     pub file: Option<PathBuf>,
+    /// When to type it: once the agent is idle, into the turn that runs, or after breaking that off.
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: SendMode,
     /// Queue it, print its id and don't wait.
     #[arg(long, conflicts_with = "reply")]
     pub no_wait: bool,
@@ -50,6 +53,28 @@ pub struct SendArgs {
     pub json: bool,
 }
 
+/// When a prompt is typed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum SendMode {
+    /// Once the agent is idle.
+    #[default]
+    Queue,
+    /// Into the turn that runs, if one does and the agent takes text meanwhile; else once it is idle.
+    Steer,
+    /// At once: the turn that runs is interrupted.
+    Interrupt,
+}
+
+impl From<SendMode> for Mode {
+    fn from(mode: SendMode) -> Self {
+        match mode {
+            SendMode::Queue => Self::Queue,
+            SendMode::Steer => Self::Steer,
+            SendMode::Interrupt => Self::Interrupt,
+        }
+    }
+}
+
 /// Runs it.
 pub async fn run(args: SendArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
     let started = Instant::now();
@@ -57,7 +82,8 @@ pub async fn run(args: SendArgs, surroundings: &Surroundings) -> anyhow::Result<
         // Said by the daemon or the config with the nearest name, where one of them is at hand.
         return Err(ClientError::Refused(surroundings.unknown_agent(&args.agent).await).into());
     };
-    let keep = Keep { id: PromptId::random(), agent, who: surroundings.who(), body: body(&args)? };
+    let keep =
+        Keep { id: PromptId::random(), agent, who: surroundings.who(), body: body(&args)?, mode: args.mode.into() };
     let client = surroundings.client();
     let id = match hand_in(&client, &keep).await {
         Ok(kept) => kept.id,

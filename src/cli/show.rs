@@ -24,10 +24,11 @@ pub fn waiting(view: &PromptView) -> String {
 /// One step of a prompt's life, without its time.
 pub fn step(state: &PromptState) -> String {
     match state {
-        PromptState::Typing { attempt } | PromptState::Submitted { attempt } if *attempt > 1 => {
+        PromptState::Typing { attempt, .. } | PromptState::Submitted { attempt, .. } if *attempt > 1 => {
             format!("{} (attempt {attempt})", state.name().as_str())
         }
         PromptState::Confirmed { by: Evidence::Screen } => "confirmed by screen".to_owned(),
+        PromptState::Confirmed { by: Evidence::Queue } => "in the agent's queue".to_owned(),
         PromptState::Confirmed { by } => format!("confirmed by {by}"),
         _ => state.name().as_str().to_owned(),
     }
@@ -42,6 +43,8 @@ pub fn row(row: &FeedRow) -> String {
         Fact::Asked { question } => ("?", format!("waits for a person: {question} (fleet attach {})", row.agent)),
         Fact::Undelivered { uncertain: true, why } => ("!", format!("prompt uncertain: {why}")),
         Fact::Undelivered { uncertain: false, why } => ("!", format!("prompt failed: {why}")),
+        Fact::Held { why, .. } => ("!", format!("prompt waits: {why}")),
+        Fact::Steered { into } => ("▷", format!("taken into the turn of {into}")),
         Fact::TurnEnded { outcome: Outcome::Completed, .. } => ("■", "done".to_owned()),
         Fact::TurnEnded { outcome: Outcome::Interrupted, .. } => ("■", "interrupted".to_owned()),
         Fact::TurnEnded { outcome: Outcome::Failed { reason }, .. } => ("■", format!("failed: {reason}")),

@@ -146,6 +146,7 @@ pub fn from_shell(keep: Keep) -> NewPrompt {
         body: keep.body,
         place: None,
         expires: None,
+        mode: keep.mode,
     }
 }
 
@@ -175,17 +176,19 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
             continue;
         }
         let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
-            (StateName::Queued, Some(post)) => post.hold().map(|hold| hold.to_string()),
+            (StateName::Queued | StateName::Deferred, Some(post)) => post.hold().map(|hold| hold.to_string()),
             _ => None,
         };
         let view = PromptView {
             steps: running.store.trace(&id).await?,
-            turn: running.store.feed_of_turn(&id).await?,
+            turn: running.store.feed_of_turn(prompt.lead.as_ref().unwrap_or(&id)).await?,
             id: prompt.id,
             agent: prompt.agent,
             source: prompt.source,
             who: prompt.who,
             body: prompt.body,
+            mode: prompt.mode,
+            lead: prompt.lead,
             held,
         };
         return Ok(Json(view));

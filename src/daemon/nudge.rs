@@ -114,5 +114,6 @@ fn nudge(running: &Running, slug: &Slug, source: Source, who: &str, dedup_key: S
         body,
         place: None,
         expires: None,
+        mode: crate::model::Mode::Queue,
     })
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::event::Event;
 use super::fleet::Running;
-use crate::model::{Prompt, PromptState};
+use crate::model::{Evidence, Prompt, PromptState};
 
 /// Ends the prompts of such agents whose time is over.
 pub async fn expire(running: &Running) -> anyhow::Result<()> {
@@ -31,11 +31,11 @@ fn over(prompt: &Prompt, now: Timestamp) -> Option<(PromptState, &'static str)> 
         return None;
     }
     match prompt.state {
-        PromptState::Queued => {
+        PromptState::Queued | PromptState::Deferred { .. } => {
             Some((PromptState::Expired, "its time is over; agents.yaml does not name its agent any more"))
         }
-        PromptState::Typing { .. } | PromptState::Submitted { .. } => {
-            let seen = "agents.yaml does not name its agent any more, so nobody looked whether it arrived";
+        PromptState::Typing { .. } | PromptState::Submitted { .. } | PromptState::Confirmed { by: Evidence::Queue } => {
+            let seen = "agents.yaml does not name its agent any more, so nobody looked whether it took it";
             Some((PromptState::Uncertain { seen: seen.to_owned() }, seen))
         }
         // It was taken; only its turn's end was not seen.
@@ -50,15 +50,17 @@ fn over(prompt: &Prompt, now: Timestamp) -> Option<(PromptState, &'static str)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Evidence, PromptId, Source, StateName};
+    use crate::model::{Mode, PromptId, Source, StateName};
 
     #[test]
     fn every_prompt_that_no_pass_sees_to_settles_when_its_time_is_over_and_none_before() {
         let by = Evidence::Hook;
         for (state, then) in [
             (PromptState::Queued, Some(StateName::Expired)),
-            (PromptState::Typing { attempt: 1 }, Some(StateName::Uncertain)),
-            (PromptState::Submitted { attempt: 1 }, Some(StateName::Uncertain)),
+            (PromptState::Deferred { reason: String::new() }, Some(StateName::Expired)),
+            (PromptState::Typing { attempt: 1, steering: false }, Some(StateName::Uncertain)),
+            (PromptState::Submitted { attempt: 1, steering: false }, Some(StateName::Uncertain)),
+            (PromptState::Confirmed { by: Evidence::Queue }, Some(StateName::Uncertain)),
             (PromptState::Confirmed { by }, Some(StateName::Done)),
             (PromptState::Uncertain { seen: String::new() }, None),
         ] {
@@ -72,6 +74,8 @@ mod tests {
                 place: None,
                 created: now,
                 expires: Some(now),
+                mode: Mode::Queue,
+                lead: None,
                 state,
                 since: now,
             };

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FeedRow, PromptId, Slug, Source, Transition};
+use crate::model::{FeedRow, Mode, PromptId, Slug, Source, Transition};
 
 /// The version of everything below. A changed meaning is a new version.
 pub const VERSION: &str = "1";
@@ -24,6 +24,9 @@ pub struct Keep {
     pub who: String,
     /// The text.
     pub body: String,
+    /// When it may be typed.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// The prompt is in the inbox. Also the answer to `POST /v1/agents/<slug>/nudge`.
@@ -67,6 +70,12 @@ pub struct PromptView {
     pub who: String,
     /// Its text.
     pub body: String,
+    /// When it may be typed.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The prompt at whose head it was typed, where several went as one message.
+    #[serde(default)]
+    pub lead: Option<PromptId>,
     /// Every step, the first is its arrival, the last its present state.
     pub steps: Vec<Transition>,
     /// What holds it back now, for people.
@@ -104,6 +113,9 @@ pub struct QueuedPrompt {
     pub at: Timestamp,
     /// When its time is over.
     pub expires: Option<Timestamp>,
+    /// When it may be typed.
+    #[serde(default)]
+    pub mode: Mode,
     /// How far it has come.
     pub state: String,
     /// What holds it back, for people.

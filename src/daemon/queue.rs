@@ -21,8 +21,8 @@ pub async fn waiting(running: &Running, agent: Option<&Slug>) -> anyhow::Result<
 
 fn shown(running: &Running, prompt: Prompt) -> QueuedPrompt {
     let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
-        (StateName::Queued, Some(post)) => post.hold().map(|hold| hold.to_string()),
-        (StateName::Queued, None) => Some("agents.yaml does not name it any more".to_owned()),
+        (StateName::Queued | StateName::Deferred, Some(post)) => post.hold().map(|hold| hold.to_string()),
+        (StateName::Queued | StateName::Deferred, None) => Some("agents.yaml does not name it any more".to_owned()),
         _ => None,
     };
     QueuedPrompt {
@@ -34,6 +34,7 @@ fn shown(running: &Running, prompt: Prompt) -> QueuedPrompt {
         who: prompt.who,
         at: prompt.created,
         expires: prompt.expires,
+        mode: prompt.mode,
         held,
     }
 }
@@ -42,7 +43,7 @@ fn shown(running: &Running, prompt: Prompt) -> QueuedPrompt {
 pub async fn cancel(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Result<()> {
     let id = &prompt.id;
     match prompt.state.name() {
-        StateName::Queued | StateName::Uncertain => {}
+        StateName::Queued | StateName::Deferred | StateName::Uncertain => {}
         StateName::Typing | StateName::Submitted => bail!("{id} is on its way into the pane: too late to take it back"),
         state => bail!("{id} is {} already: there is nothing to take back", state.as_str()),
     }
@@ -79,6 +80,7 @@ pub async fn retry(running: &Running, prompt: &Prompt, who: &str) -> anyhow::Res
             body: prompt.body.clone(),
             place: prompt.place.clone(),
             expires: None,
+            mode: prompt.mode,
         };
         running.store.insert_prompt(&new, now).await?.id().clone()
     } else {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::fleet::{AgentPost, Running};
 use super::protocol::{AgentState, AgentStatus, LastPrompt, Status};
 use crate::delivery::guard::{self, Hold, Sight};
-use crate::model::{Prompt, Slug, StateName};
+use crate::model::{Prompt, Slug};
 use crate::runtime::Activity;
 use crate::schedule;
 
@@ -34,7 +34,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
     let sight = running.delivery.look(&running.target(post, &conversation)).await.unwrap_or_default();
     let problem = running.supervisor.problem(slug);
     let open = running.store.open_prompts(slug).await?;
-    let queued = open.iter().filter(|prompt| prompt.state.name() == StateName::Queued).count();
+    let queued = open.iter().filter(|prompt| prompt.state.name().is_waiting()).count();
     Ok(AgentStatus {
         agent: slug.clone(),
         runtime: post.setup.agent.runtime.word().to_owned(),
@@ -73,7 +73,7 @@ fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {
         Err(Hold::Dialog(what)) => AgentState::Asking { what },
         Err(Hold::Busy) => AgentState::Busy,
         // A draft, a mode or switched-off input hold a prompt back, yet the agent itself does what its CLI says.
-        Err(Hold::Draft | Hold::Mode | Hold::InputOff) => {
+        Err(Hold::Draft | Hold::Mode | Hold::InputOff | Hold::PersonTypes) => {
             match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
                 Some(Activity::Busy) => AgentState::Busy,
                 _ => AgentState::Idle,

@@ -76,7 +76,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         }
     }
     post.set_hold(report.hold);
-    if !report.moved.is_empty() {
+    if !report.moved.is_empty() || report.told {
         running.tell(Event::Progress(post.slug().clone()));
     }
     let reading = progress.again.then_some(LAST_WORDS);

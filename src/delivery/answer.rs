@@ -130,6 +130,8 @@ mod tests {
             place: None,
             created: Timestamp::UNIX_EPOCH,
             expires: None,
+            mode: crate::model::Mode::Queue,
+            lead: None,
             state: PromptState::Queued,
             since: Timestamp::UNIX_EPOCH,
         }

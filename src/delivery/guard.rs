@@ -23,6 +23,8 @@ pub struct Sight {
     pub screen: ScreenReading,
     /// For how long the screen has not changed.
     pub still: Duration,
+    /// Whether an attached person typed a moment ago.
+    pub person_types: bool,
     /// Whether the agent reads its terminal line by line: then the lines of a paste are taken one by one, and none of them
     /// need show in a box.
     pub whole_lines: bool,
@@ -73,6 +75,29 @@ pub enum Hold {
     Dialog(String),
     /// Something stands in the input box that is not ours.
     Draft,
+    /// A person who is attached typed a moment ago.
+    PersonTypes,
+}
+
+impl Hold {
+    /// The kind of thing that holds a prompt back, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Held(_) => "held",
+            Self::NoSession => "session",
+            Self::Dead => "dead",
+            Self::Stranger(_) => "stranger",
+            Self::Behind(_) => "behind",
+            Self::InputOff => "input",
+            Self::Mode => "mode",
+            Self::ReadsLines => "lines",
+            Self::NotReady => "start",
+            Self::Busy => "busy",
+            Self::Dialog(_) => "dialog",
+            Self::Draft => "draft",
+            Self::PersonTypes => "person",
+        }
+    }
 }
 
 impl fmt::Display for Hold {
@@ -90,41 +115,61 @@ impl fmt::Display for Hold {
             Self::Busy => formatter.write_str("it is busy"),
             Self::Dialog(what) => write!(formatter, "it waits for a person: {what}"),
             Self::Draft => formatter.write_str("somebody's text stands in its input box"),
+            Self::PersonTypes => formatter.write_str("somebody types in its pane"),
         }
     }
 }
 
-/// Whether a prompt may be typed into an empty box now.
+/// Whether a prompt may be typed into an idle agent's empty box now.
 pub fn check(sight: &Sight) -> Result<Clear, Hold> {
     reachable(sight)?;
     // The state file speaks for the process; the screen's word for busy is unreliable (facts: "esc to interrupt").
     let activity = sight.told.as_ref().or(sight.screen.activity.as_ref());
-    match activity {
-        Some(Activity::Busy) => return Err(Hold::Busy),
-        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
-        Some(Activity::Idle) | None => {}
+    if activity == Some(&Activity::Busy) {
+        return Err(Hold::Busy);
+    }
+    empty_box(sight)?;
+    if activity.is_none() && sight.still < SILENCE {
+        return Err(Hold::Busy);
+    }
+    Ok(Clear(()))
+}
+
+/// Whether a prompt may be typed into an empty box while a turn may run.
+pub fn check_steering(sight: &Sight) -> Result<Clear, Hold> {
+    reachable(sight)?;
+    empty_box(sight)?;
+    Ok(Clear(()))
+}
+
+/// That no dialog is open, the box is empty and nobody types into it.
+fn empty_box(sight: &Sight) -> Result<(), Hold> {
+    if let Some(Activity::Dialog { what }) = sight.told.as_ref().or(sight.screen.activity.as_ref()) {
+        return Err(Hold::Dialog(what.clone()));
     }
     match &sight.screen.input {
         InputBox::Absent => Err(Hold::NotReady),
         InputBox::Holds(_) => Err(Hold::Draft),
-        InputBox::Empty if activity.is_none() && sight.still < SILENCE => Err(Hold::Busy),
-        InputBox::Empty => Ok(Clear(())),
+        InputBox::Empty if sight.person_types => Err(Hold::PersonTypes),
+        InputBox::Empty => Ok(()),
     }
 }
 
-/// Whether Enter may be pressed on what was pasted: as [`check`], but the box holds it, as `pasted` shows.
-pub fn check_enter(sight: &Sight, pasted: &InputBox) -> Result<Clear, Hold> {
+/// Whether Enter may be pressed on what was pasted: as [`check`], or where it goes into a turn that runs as
+/// [`check_steering`], but the box holds it, as `pasted` shows.
+pub fn check_enter(sight: &Sight, pasted: &InputBox, steering: bool) -> Result<Clear, Hold> {
     reachable(sight)?;
     match &sight.told {
         Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
-        Some(Activity::Busy) => return Err(Hold::Busy),
+        Some(Activity::Busy) if !steering => return Err(Hold::Busy),
         _ => {}
     }
     match &sight.screen.input {
         InputBox::Absent => Err(Hold::NotReady),
         InputBox::Empty => Err(Hold::NotReady),
-        held if held == pasted => Ok(Clear(())),
-        InputBox::Holds(_) => Err(Hold::Draft),
+        held if held != pasted => Err(Hold::Draft),
+        _ if sight.person_types => Err(Hold::PersonTypes),
+        _ => Ok(Clear(())),
     }
 }
 
@@ -208,6 +253,7 @@ pub(super) mod tests {
             told: None,
             screen: ScreenReading { activity: Some(Activity::Idle), input: InputBox::Empty },
             still: Duration::ZERO,
+            person_types: false,
             whole_lines: false,
             headers: Vec::new(),
         }
@@ -220,7 +266,7 @@ pub(super) mod tests {
     #[test]
     fn nothing_is_typed_into_anything_but_an_idle_agent_s_empty_box() {
         type Change = fn(&mut Sight);
-        let rows: [(&str, Change, Option<Hold>); 16] = [
+        let rows: [(&str, Change, Option<Hold>); 17] = [
             ("idle, empty box", |_| {}, None),
             ("pane dead", |s| s.pane.death = Some(crate::tmux::Death::Killed(9)), Some(Hold::Dead)),
             ("at a shell", |s| s.occupant = Occupant::Stranger, Some(Hold::Stranger("claude".into()))),
@@ -229,6 +275,7 @@ pub(super) mod tests {
             ("copy mode", |s| s.pane.in_mode = true, Some(Hold::Mode)),
             ("starting", |s| s.screen.input = InputBox::Absent, Some(Hold::NotReady)),
             ("draft", |s| s.screen.input = InputBox::Holds("rm".into()), Some(Hold::Draft)),
+            ("somebody types", |s| s.person_types = true, Some(Hold::PersonTypes)),
             ("busy on screen", |s| s.screen.activity = Some(Activity::Busy), Some(Hold::Busy)),
             ("busy by state file", |s| s.told = Some(Activity::Busy), Some(Hold::Busy)),
             (
@@ -289,14 +336,40 @@ pub(super) mod tests {
         let ours = InputBox::Holds("[fleet · cli".into());
         let mut sight = sight();
         sight.screen.input = ours.clone();
-        assert!(check_enter(&sight, &ours).is_ok());
+        assert!(check_enter(&sight, &ours, false).is_ok());
         sight.screen.input = InputBox::Holds("[fleet · cli and a person's words".into());
-        assert_eq!(check_enter(&sight, &ours).unwrap_err(), Hold::Draft);
+        assert_eq!(check_enter(&sight, &ours, false).unwrap_err(), Hold::Draft);
         sight.screen.input = InputBox::Empty;
-        assert_eq!(check_enter(&sight, &ours).unwrap_err(), Hold::NotReady);
+        assert_eq!(check_enter(&sight, &ours, false).unwrap_err(), Hold::NotReady);
         sight.screen.input = ours.clone();
+        sight.person_types = true;
+        assert_eq!(check_enter(&sight, &ours, false).unwrap_err(), Hold::PersonTypes);
+        sight.person_types = false;
+        sight.told = Some(Activity::Busy);
+        assert_eq!(check_enter(&sight, &ours, false).unwrap_err(), Hold::Busy);
+        assert!(check_enter(&sight, &ours, true).is_ok());
         sight.screen.activity = Some(dialog());
-        assert!(matches!(check_enter(&sight, &ours), Err(Hold::Dialog(_))));
+        assert!(matches!(check_enter(&sight, &ours, true), Err(Hold::Dialog(_))));
+    }
+
+    #[test]
+    fn a_running_turn_is_steered_only_through_an_empty_box_and_never_into_a_dialog() {
+        type Change = fn(&mut Sight);
+        let rows: [(&str, Change, Option<Hold>); 8] = [
+            ("busy", |s| s.told = Some(Activity::Busy), None),
+            ("idle", |_| {}, None),
+            ("dialog on screen", |s| s.screen.activity = Some(dialog()), Some(Hold::Dialog("run `make`?".into()))),
+            ("dialog by state file", |s| s.told = Some(dialog()), Some(Hold::Dialog("run `make`?".into()))),
+            ("draft", |s| s.screen.input = InputBox::Holds("rm".into()), Some(Hold::Draft)),
+            ("no box", |s| s.screen.input = InputBox::Absent, Some(Hold::NotReady)),
+            ("at a shell", |s| s.occupant = Occupant::Stranger, Some(Hold::Stranger("claude".into()))),
+            ("somebody types", |s| s.person_types = true, Some(Hold::PersonTypes)),
+        ];
+        for (name, change, hold) in rows {
+            let mut sight = Sight { told: Some(Activity::Busy), ..sight() };
+            change(&mut sight);
+            assert_eq!(check_steering(&sight).err(), hold, "{name}");
+        }
     }
 
     #[test]

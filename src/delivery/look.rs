@@ -20,6 +20,9 @@ pub struct Stillness {
     since: Timestamp,
 }
 
+/// For so many seconds after a person's last key, nothing is typed under their hands.
+const PERSON_PAUSES: u64 = 5;
+
 /// Looks; none where the pane is gone.
 pub async fn look(
     tmux: &Server,
@@ -40,6 +43,7 @@ pub async fn look(
         told,
         whole_lines: reads_whole_lines(pane.pid),
         still: still_for(stillness, &screen, now),
+        person_types: pane.attached > 0 && now.as_second().abs_diff(pane.typed_at) < PERSON_PAUSES,
         headers: screen.rows.iter().filter_map(|row| text::header_id(&row.text)).collect(),
         screen: runtime.read_screen(&screen),
         pane,

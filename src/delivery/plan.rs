@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::guard::Hold;
+use super::order::Manner;
 use crate::model::{Evidence, PromptState};
 use crate::tmux::LONGEST_LINE;
 
@@ -20,6 +21,12 @@ const ENTER_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// After how long without a trace the prompt is judged by what the screen shows. The agents' own records were never seen
 /// later than half a second after Enter.
 const JUDGE: SignedDuration = SignedDuration::from_secs(10);
+
+/// After how long what holds a prompt back becomes a step of its life. A shorter hold is the usual end of a turn or of a start.
+const DEFER: SignedDuration = SignedDuration::from_secs(1);
+
+/// After how long a prompt that a busy agent shows and has not taken is said to wait in its queue.
+const HELD: SignedDuration = SignedDuration::from_secs(1);
 
 /// After how long an undecidable prompt is called uncertain.
 const GIVE_UP: SignedDuration = SignedDuration::from_secs(30);
@@ -42,6 +49,14 @@ pub enum InBox {
 pub struct Known {
     /// What holds a prompt back now; nothing where it may be typed. Typing itself asks the guard once more.
     pub hold: Option<Hold>,
+    /// How it may go into the pane.
+    pub manner: Manner,
+    /// Whether a turn runs.
+    pub busy: bool,
+    /// Whether Escape was pressed for it lately, so that the turn that still shows is about to end.
+    pub interrupted: bool,
+    /// Whether the agent's process was started anew after its record said that the prompt waits in its own queue.
+    pub queue_lost: bool,
     /// What the box holds.
     pub in_box: InBox,
     /// Whether the prompt's header stands on the screen.
@@ -69,12 +84,18 @@ pub enum Step {
     Type {
         /// 1-based.
         attempt: u32,
+        /// Whether it goes into the turn that runs.
+        steering: bool,
     },
     /// Press Enter on it; it stands in the box.
     PressEnter {
-        /// 1-based, of the typing.
+        /// 1-based, of what was tried to give it to the agent.
         attempt: u32,
+        /// Whether it goes into a turn that runs.
+        steering: bool,
     },
+    /// Break off the turn that runs.
+    Interrupt,
     /// Move it on.
     Become {
         /// Where to.
@@ -101,6 +122,7 @@ pub enum Wait {
 pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp) -> Step {
     let age = now.duration_since(since);
     match (state, known.record) {
+        (PromptState::Confirmed { by: Evidence::Queue }, record) => in_its_queue(record, &known),
         (PromptState::Confirmed { by }, _) if known.turn_ended || known.long_idle => {
             let cause = match (known.turn_ended, known.keeps_record) {
                 (true, _) => "the turn ended",
@@ -112,43 +134,139 @@ pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp)
         (PromptState::Confirmed { .. }, _) => Step::Wait(Wait::TurnEnd),
         (PromptState::Done { .. } | PromptState::Failed { .. }, _) => Step::Wait(Wait::Nothing),
         (PromptState::Cancelled { .. } | PromptState::Expired, _) => Step::Wait(Wait::Nothing),
-        (_, Some((by, true))) => become_state(PromptState::Confirmed { by }, &format!("seen in the agent's {by}")),
+        (_, Some((by, true))) => become_state(PromptState::Confirmed { by }, &seen_in(by)),
         (PromptState::Uncertain { .. }, _) => Step::Wait(Wait::Nothing),
         (_, Some((by, false))) => {
             uncertain(&format!("the agent's {by} holds a text with its header that differs from what was typed"))
         }
-        (PromptState::Queued, None) if known.expired => become_state(PromptState::Expired, "its time is over"),
-        (PromptState::Queued, None) => match (known.hold, known.line_too_long) {
-            (None, None) => Step::Type { attempt: 1 },
-            (None, Some(bytes)) => too_long(bytes),
-            (Some(hold), _) => Step::Wait(Wait::Held(hold)),
-        },
-        (PromptState::Typing { attempt }, None) => typing(*attempt, age, known),
-        (PromptState::Submitted { attempt }, None) => submitted(*attempt, age, known),
+        (PromptState::Queued | PromptState::Deferred { .. }, None) => waiting(state, age, known),
+        (PromptState::Typing { attempt, steering }, None) => {
+            Way { attempt: *attempt, steering: *steering, age }.typing(known)
+        }
+        (PromptState::Submitted { attempt, steering }, None) => {
+            Way { attempt: *attempt, steering: *steering, age }.submitted(known)
+        }
     }
 }
 
-/// Keystrokes were begun and their end was not stored: fleetd died, or the pane changed under it.
-fn typing(attempt: u32, age: SignedDuration, known: Known) -> Step {
-    match known.in_box {
-        InBox::Ours => Step::PressEnter { attempt },
-        InBox::Nothing if age >= JUDGE => absent(attempt, age, known),
-        InBox::Other | InBox::NoBox if age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
-        InBox::Nothing | InBox::Other | InBox::NoBox => Step::Wait(Wait::Evidence),
+fn seen_in(by: Evidence) -> String {
+    match by {
+        Evidence::Queue => "seen in the agent's own queue".to_owned(),
+        by => format!("seen in the agent's {by}"),
     }
 }
 
-fn submitted(attempt: u32, age: SignedDuration, known: Known) -> Step {
-    // What stands in the box was not taken, whoever's it is: a header seen there proves nothing.
-    let in_box = matches!(known.in_box, InBox::Ours | InBox::Other);
-    if !known.keeps_record && known.on_screen && !in_box {
-        return become_state(PromptState::Confirmed { by: Evidence::Screen }, "its header stands on the screen");
+/// The agent said that it will take it, and has not taken it yet. Its queue dies with its process.
+fn in_its_queue(record: Option<(Evidence, bool)>, known: &Known) -> Step {
+    let again = |cause: &str| become_state(PromptState::Submitted { attempt: 1, steering: true }, cause);
+    match record {
+        Some((by, true)) if by != Evidence::Queue => become_state(PromptState::Confirmed { by }, &seen_in(by)),
+        _ if known.queue_lost => again("the agent was started anew before it took it out of its queue"),
+        _ if known.long_idle || known.in_box == InBox::Ours => again("the agent did not take it out of its queue"),
+        _ => Step::Wait(Wait::TurnEnd),
     }
-    match known.in_box {
-        InBox::Ours if age >= ENTER_AGAIN => Step::PressEnter { attempt },
-        InBox::Nothing if age >= JUDGE => absent(attempt, age, known),
-        InBox::Other | InBox::NoBox if age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
-        _ => Step::Wait(Wait::Evidence),
+}
+
+/// Nothing of it was typed.
+fn waiting(state: &PromptState, age: SignedDuration, known: Known) -> Step {
+    if known.expired {
+        return become_state(PromptState::Expired, "its time is over");
+    }
+    match (known.hold, known.line_too_long, known.manner) {
+        (None, None, manner) => Step::Type { attempt: 1, steering: manner == Manner::Steering && known.busy },
+        (None, Some(bytes), _) => too_long(bytes),
+        (Some(Hold::Busy | Hold::Dialog(_)), _, Manner::Interrupting) if !known.interrupted => Step::Interrupt,
+        (Some(hold), _, _) => {
+            let reason = hold.to_string();
+            let told = matches!(state, PromptState::Deferred { reason: known } if *known == reason);
+            if told || age < DEFER {
+                return Step::Wait(Wait::Held(hold));
+            }
+            become_state(PromptState::Deferred { reason: reason.clone() }, &reason)
+        }
+    }
+}
+
+/// How far a prompt is on its way into the agent.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    attempt: u32,
+    steering: bool,
+    age: SignedDuration,
+}
+
+impl Way {
+    /// Keystrokes were begun and their end was not stored: fleetd died, or the pane changed under it.
+    fn typing(self, known: Known) -> Step {
+        match known.in_box {
+            InBox::Ours => self.press_enter(self.attempt),
+            InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
+            InBox::Other | InBox::NoBox if self.age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+            InBox::Nothing | InBox::Other | InBox::NoBox => Step::Wait(Wait::Evidence),
+        }
+    }
+
+    fn submitted(self, known: Known) -> Step {
+        // What stands in the box was not taken, whoever's it is: a header seen there proves nothing.
+        let in_box = matches!(known.in_box, InBox::Ours | InBox::Other);
+        if !known.keeps_record && known.on_screen && !in_box {
+            return become_state(PromptState::Confirmed { by: Evidence::Screen }, "its header stands on the screen");
+        }
+        match known.in_box {
+            InBox::Ours if self.age >= self.grown(ENTER_AGAIN) && self.attempt >= MOST_ATTEMPTS => {
+                uncertain("its text stands in the agent's input box, and Enter does not submit it")
+            }
+            InBox::Ours if self.age >= self.grown(ENTER_AGAIN) => self.press_enter(self.attempt + 1),
+            // Codex takes what came while a tool runs once that has ended, and until then only shows it.
+            InBox::Nothing
+                if self.steering && known.on_screen && known.hold == Some(Hold::Busy) && self.age >= HELD =>
+            {
+                become_state(
+                    PromptState::Confirmed { by: Evidence::Queue },
+                    "its screen shows it, waiting for the turn",
+                )
+            }
+            InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
+            InBox::Other | InBox::NoBox if self.age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+            _ => Step::Wait(Wait::Evidence),
+        }
+    }
+
+    /// The box is empty and no record holds the prompt. Typed again only if the agent keeps a record, the screen knows nothing
+    /// of it either and the agent is idle: a screen that doesn't show it proves nothing.
+    fn absent(self, known: Known) -> Step {
+        let late = self.age >= GIVE_UP.max(self.grown(JUDGE));
+        match known.hold {
+            // A busy agent may hold it back in its own queue; its record will tell when the turn is over.
+            Some(Hold::Busy) if known.keeps_record => Step::Wait(Wait::Evidence),
+            _ if !known.keeps_record && late => uncertain(
+                "the agent keeps no record, and its screen does not tell whether the whole prompt was entered",
+            ),
+            _ if !known.keeps_record => Step::Wait(Wait::Evidence),
+            _ if known.on_screen && late => {
+                uncertain("its header stands on the agent's screen, but the agent's record does not show it")
+            }
+            _ if known.on_screen => Step::Wait(Wait::Evidence),
+            None if self.attempt >= MOST_ATTEMPTS => {
+                let tries = self.attempt;
+                let reason =
+                    format!("tried {tries} times, and each time neither the agent's record nor its screen showed it");
+                become_state(PromptState::Failed { reason: reason.clone() }, &reason)
+            }
+            None => Step::Type { attempt: self.attempt + 1, steering: self.steering && known.busy },
+            Some(hold) if late => uncertain(&lost_sight(Some(&hold))),
+            Some(_) => Step::Wait(Wait::Evidence),
+        }
+    }
+
+    fn press_enter(self, attempt: u32) -> Step {
+        Step::PressEnter { attempt, steering: self.steering }
+    }
+
+    /// Each attempt is given twice the time of the one before.
+    fn grown(self, first: SignedDuration) -> SignedDuration {
+        let doublings = self.attempt.saturating_sub(1).min(MOST_ATTEMPTS);
+        first.saturating_mul(1 << doublings)
     }
 }
 
@@ -159,31 +277,6 @@ fn too_long(bytes: usize) -> Step {
          nothing was typed; break it into shorter lines"
     );
     become_state(PromptState::Failed { reason: reason.clone() }, &reason)
-}
-
-/// The box is empty and no record holds the prompt. Typed again only if the agent keeps a record, the screen knows nothing of
-/// it either and the agent is idle: a screen that doesn't show it proves nothing.
-fn absent(attempt: u32, age: SignedDuration, known: Known) -> Step {
-    match known.hold {
-        _ if !known.keeps_record && age >= GIVE_UP => {
-            uncertain("the agent keeps no record, and its screen does not tell whether the whole prompt was entered")
-        }
-        _ if !known.keeps_record => Step::Wait(Wait::Evidence),
-        _ if known.on_screen && age >= GIVE_UP => {
-            uncertain("its header stands on the agent's screen, but the agent's record does not show it")
-        }
-        _ if known.on_screen => Step::Wait(Wait::Evidence),
-        None if attempt >= MOST_ATTEMPTS => {
-            let reason =
-                format!("typed {attempt} times, and each time neither the agent's record nor its screen showed it");
-            become_state(PromptState::Failed { reason: reason.clone() }, &reason)
-        }
-        None => Step::Type { attempt: attempt + 1 },
-        // A busy agent may have queued it; its record will tell when the turn is over.
-        Some(Hold::Busy) => Step::Wait(Wait::Evidence),
-        Some(hold) if age >= GIVE_UP => uncertain(&lost_sight(Some(&hold))),
-        Some(_) => Step::Wait(Wait::Evidence),
-    }
 }
 
 fn lost_sight(hold: Option<&Hold>) -> String {
@@ -218,10 +311,15 @@ pub fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::StateName;
 
     fn known() -> Known {
         Known {
             hold: None,
+            manner: Manner::WhenIdle,
+            busy: false,
+            interrupted: false,
+            queue_lost: false,
             in_box: InBox::Nothing,
             on_screen: false,
             keeps_record: true,
@@ -241,9 +339,13 @@ mod tests {
         let by = Evidence::Hook;
         vec![
             PromptState::Queued,
-            PromptState::Typing { attempt: 1 },
-            PromptState::Submitted { attempt: 1 },
+            PromptState::Deferred { reason: "it is busy".into() },
+            PromptState::Typing { attempt: 1, steering: false },
+            PromptState::Typing { attempt: 1, steering: true },
+            PromptState::Submitted { attempt: 1, steering: false },
+            PromptState::Submitted { attempt: MOST_ATTEMPTS, steering: true },
             PromptState::Confirmed { by },
+            PromptState::Confirmed { by: Evidence::Queue },
             PromptState::Done { by },
             PromptState::Failed { reason: String::new() },
             PromptState::Uncertain { seen: String::new() },
@@ -265,37 +367,35 @@ mod tests {
             Some(Hold::Busy),
             Some(Hold::Dialog("run?".into())),
             Some(Hold::Draft),
+            Some(Hold::PersonTypes),
         ]
     }
 
     /// Every combination of what can be known, by every state and several ages.
     fn every_case() -> Vec<(PromptState, i64, Known)> {
         let mut cases = Vec::new();
-        for state in every_state() {
+        let records =
+            [None, Some((Evidence::Hook, true)), Some((Evidence::Transcript, false)), Some((Evidence::Queue, true))];
+        for (state, manner) in every_state_and_manner() {
             for hold in every_hold() {
                 for in_box in [InBox::Nothing, InBox::Ours, InBox::Other, InBox::NoBox] {
-                    for record in [None, Some((Evidence::Hook, true)), Some((Evidence::Transcript, false))] {
-                        for bits in 0..32 {
-                            for age in [0, 3, 11, 31, 100_000] {
-                                let (on_screen, keeps_record) = (bits & 1 != 0, bits & 2 != 0);
-                                let (turn_ended, long_idle) = (bits & 4 != 0, bits & 8 != 0);
-                                let expired = bits & 16 != 0;
-                                let hold = hold.clone();
-                                let line_too_long = long_idle.then_some(5000);
-                                let known = Known {
-                                    hold,
-                                    in_box,
-                                    on_screen,
-                                    keeps_record,
-                                    record,
-                                    line_too_long,
-                                    expired,
-                                    turn_ended,
-                                    long_idle,
-                                };
-                                cases.push((state.clone(), age, known));
-                            }
-                        }
+                    for (record, bits) in records.iter().flat_map(|record| (0..32).map(move |bits| (*record, bits))) {
+                        let known = Known {
+                            hold: hold.clone(),
+                            manner,
+                            busy: bits & 4 != 0,
+                            interrupted: bits & 8 != 0,
+                            queue_lost: bits & 16 != 0,
+                            in_box,
+                            on_screen: bits & 1 != 0,
+                            keeps_record: bits & 2 != 0,
+                            record,
+                            line_too_long: (bits & 8 != 0).then_some(5000),
+                            expired: bits & 16 != 0,
+                            turn_ended: bits & 4 != 0,
+                            long_idle: bits & 8 != 0,
+                        };
+                        cases.extend([0, 3, 11, 31, 100_000].map(|age| (state.clone(), age, known.clone())));
                     }
                 }
             }
@@ -303,10 +403,22 @@ mod tests {
         cases
     }
 
+    /// Only a prompt that waits has a choice of how to go.
+    fn every_state_and_manner() -> Vec<(PromptState, Manner)> {
+        let manners = [Manner::WhenIdle, Manner::Steering, Manner::Interrupting];
+        let states = every_state().into_iter();
+        states
+            .flat_map(|state| {
+                let choice = if state.name().is_waiting() { &manners[..] } else { &manners[..1] };
+                choice.iter().map(|manner| (state.clone(), *manner)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     #[test]
     fn nothing_is_ever_typed_while_anything_holds_it_back_or_the_record_knows_it() {
         for (state, age, known) in every_case() {
-            if let Step::Type { attempt } = decide(&state, age, known.clone()) {
+            if let Step::Type { attempt, .. } = decide(&state, age, known.clone()) {
                 assert_eq!((&known.hold, known.record), (&None, None), "{state:?} {age} {known:?}");
                 assert!(attempt == 1 || !known.on_screen && known.in_box == InBox::Nothing, "{state:?} {known:?}");
                 assert!(attempt == 1 || known.keeps_record, "typed again without proof: {state:?} {known:?}");
@@ -319,8 +431,10 @@ mod tests {
     fn a_prompt_that_is_settled_or_uncertain_is_never_typed_nor_entered_again() {
         for (state, age, known) in every_case() {
             let step = decide(&state, age, known);
-            if !matches!(state, PromptState::Queued | PromptState::Typing { .. } | PromptState::Submitted { .. }) {
-                assert!(!matches!(step, Step::Type { .. } | Step::PressEnter { .. }), "{state:?} {step:?}");
+            let open = [StateName::Queued, StateName::Deferred, StateName::Typing, StateName::Submitted];
+            if !open.contains(&state.name()) {
+                let keys = matches!(step, Step::Type { .. } | Step::PressEnter { .. } | Step::Interrupt);
+                assert!(!keys, "{state:?} {step:?}");
             }
         }
     }
@@ -332,6 +446,10 @@ mod tests {
                 match by {
                     Evidence::Screen => assert!(
                         !known.keeps_record && known.on_screen && !matches!(known.in_box, InBox::Ours | InBox::Other),
+                        "{state:?} {known:?}"
+                    ),
+                    Evidence::Queue if known.record.is_none() => assert!(
+                        known.on_screen && known.hold == Some(Hold::Busy) && known.in_box == InBox::Nothing,
                         "{state:?} {known:?}"
                     ),
                     by => assert_eq!(known.record, Some((by, true)), "{state:?} {known:?}"),
@@ -366,7 +484,7 @@ mod tests {
     fn only_a_prompt_of_which_nothing_was_typed_expires() {
         for (state, age, known) in every_case() {
             if let Step::Become { state: PromptState::Expired, .. } = decide(&state, age, known) {
-                assert_eq!(state, PromptState::Queued);
+                assert!(state.name().is_waiting(), "{state:?}");
             }
         }
     }
@@ -374,12 +492,12 @@ mod tests {
     #[test]
     fn each_situation_leads_to_its_step() {
         let wait = |wait| Step::Wait(wait);
-        let submitted = PromptState::Submitted { attempt: 1 };
-        let typing = PromptState::Typing { attempt: 1 };
+        let submitted = PromptState::Submitted { attempt: 1, steering: false };
+        let typing = PromptState::Typing { attempt: 1, steering: false };
         let confirmed = PromptState::Confirmed { by: Evidence::Hook };
         let record = Some((Evidence::Hook, true));
         let rows = [
-            ("idle", PromptState::Queued, 0, known(), Step::Type { attempt: 1 }),
+            ("idle", PromptState::Queued, 0, known(), Step::Type { attempt: 1, steering: false }),
             (
                 "too late",
                 PromptState::Queued,
@@ -394,20 +512,110 @@ mod tests {
                 submitted.clone(),
                 3,
                 Known { in_box: InBox::Ours, ..known() },
-                Step::PressEnter { attempt: 1 },
+                Step::PressEnter { attempt: 2, steering: false },
             ),
-            ("paste was lost", submitted.clone(), 11, known(), Step::Type { attempt: 2 }),
+            (
+                "Enter does nothing",
+                PromptState::Submitted { attempt: 5, steering: false },
+                100,
+                Known { in_box: InBox::Ours, ..known() },
+                uncertain("its text stands in the agent's input box, and Enter does not submit it"),
+            ),
+            (
+                "a later try has more time",
+                PromptState::Submitted { attempt: 2, steering: false },
+                11,
+                known(),
+                wait(Wait::Evidence),
+            ),
+            (
+                "held back for a while",
+                PromptState::Queued,
+                2,
+                Known { hold: Some(Hold::Draft), ..known() },
+                become_state(PromptState::Deferred { reason: Hold::Draft.to_string() }, &Hold::Draft.to_string()),
+            ),
+            (
+                "told so already",
+                PromptState::Deferred { reason: Hold::Draft.to_string() },
+                2,
+                Known { hold: Some(Hold::Draft), ..known() },
+                wait(Wait::Held(Hold::Draft)),
+            ),
+            (
+                "held back no more",
+                PromptState::Deferred { reason: Hold::Draft.to_string() },
+                2,
+                known(),
+                Step::Type { attempt: 1, steering: false },
+            ),
+            (
+                "steers",
+                PromptState::Queued,
+                0,
+                Known { manner: Manner::Steering, busy: true, ..known() },
+                Step::Type { attempt: 1, steering: true },
+            ),
+            (
+                "interrupts",
+                PromptState::Queued,
+                0,
+                Known { manner: Manner::Interrupting, hold: Some(Hold::Busy), ..known() },
+                Step::Interrupt,
+            ),
+            (
+                "interrupted",
+                PromptState::Queued,
+                0,
+                Known { manner: Manner::Interrupting, hold: Some(Hold::Busy), interrupted: true, ..known() },
+                wait(Wait::Held(Hold::Busy)),
+            ),
+            (
+                "the agent's own queue has it",
+                PromptState::Submitted { attempt: 1, steering: true },
+                0,
+                Known { record: Some((Evidence::Queue, true)), ..known() },
+                become_state(PromptState::Confirmed { by: Evidence::Queue }, "seen in the agent's own queue"),
+            ),
+            (
+                "its screen alone shows that it waits",
+                PromptState::Submitted { attempt: 1, steering: true },
+                2,
+                Known { hold: Some(Hold::Busy), on_screen: true, ..known() },
+                become_state(
+                    PromptState::Confirmed { by: Evidence::Queue },
+                    "its screen shows it, waiting for the turn",
+                ),
+            ),
+            (
+                "taken out of the agent's queue",
+                PromptState::Confirmed { by: Evidence::Queue },
+                0,
+                Known { record, ..known() },
+                become_state(PromptState::Confirmed { by: Evidence::Hook }, "seen in the agent's hook"),
+            ),
+            (
+                "the agent's queue died with it",
+                PromptState::Confirmed { by: Evidence::Queue },
+                0,
+                Known { record: Some((Evidence::Queue, true)), queue_lost: true, ..known() },
+                become_state(
+                    PromptState::Submitted { attempt: 1, steering: true },
+                    "the agent was started anew before it took it out of its queue",
+                ),
+            ),
+            ("paste was lost", submitted.clone(), 11, known(), Step::Type { attempt: 2, steering: false }),
             (
                 "lost five times",
-                PromptState::Submitted { attempt: 5 },
-                11,
+                PromptState::Submitted { attempt: 5, steering: false },
+                161,
                 known(),
                 Step::Become {
                     state: PromptState::Failed {
-                        reason: "typed 5 times, and each time neither the agent's record nor its screen showed it"
+                        reason: "tried 5 times, and each time neither the agent's record nor its screen showed it"
                             .into(),
                     },
-                    cause: "typed 5 times, and each time neither the agent's record nor its screen showed it".into(),
+                    cause: "tried 5 times, and each time neither the agent's record nor its screen showed it".into(),
                 },
             ),
             ("on screen only", submitted.clone(), 11, Known { on_screen: true, ..known() }, wait(Wait::Evidence)),
@@ -416,9 +624,9 @@ mod tests {
                 typing.clone(),
                 0,
                 Known { in_box: InBox::Ours, ..known() },
-                Step::PressEnter { attempt: 1 },
+                Step::PressEnter { attempt: 1, steering: false },
             ),
-            ("died before the paste", typing.clone(), 11, known(), Step::Type { attempt: 2 }),
+            ("died before the paste", typing.clone(), 11, known(), Step::Type { attempt: 2, steering: false }),
             (
                 "died after Enter",
                 typing,

@@ -32,10 +32,8 @@ const TOGETHER: SignedDuration = SignedDuration::from_secs(2);
 pub struct OpenTurn {
     /// Whether a turn runs.
     pub running: bool,
-    /// The prompt whose answer is being told; none where a person typed it into the pane.
+    /// The prompt that opened it, or the first of ours that it took in; none where there are only a person's words.
     pub prompt: Option<PromptId>,
-    /// Prompts of ours that this turn answers too: it began with all of them, or went on with another one.
-    earlier: Vec<PromptId>,
     /// What it asks a person and waits for, as far as its records tell.
     pub asking: Option<String>,
     /// At which launch of the agent it began.
@@ -108,7 +106,10 @@ impl OpenTurn {
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
             // It is not taken yet; taken, it is told again.
-            Record::Queued { .. } | Record::GivenBack { .. } => {}
+            Record::Queued { text } => {
+                proven(Evidence::Queue, text, typed, &mut yielded);
+            }
+            Record::GivenBack { .. } => {}
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
                 if self.early.as_mut().is_some_and(|early| early.repeats(text)) {
@@ -145,26 +146,23 @@ impl OpenTurn {
                         self.early = Some(Early::new(untold, seen.at));
                     }
                 }
-                yielded.facts.extend(self.end(seen.at, outcome));
+                yielded.facts.push(self.end(seen.at, outcome.clone()));
             }
         }
         Verdict::Taken(yielded)
     }
 
     /// Ends a turn whose agent was started anew meanwhile: no record of its own will ever end it.
-    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Vec<Told> {
-        if self.running && launch > self.launch { self.end(now, &Outcome::Interrupted) } else { Vec::new() }
+    pub fn agent_restarted(&mut self, launch: i64, now: Timestamp) -> Option<Told> {
+        (self.running && launch > self.launch).then(|| self.end(now, Outcome::Interrupted))
     }
 
     fn prompted(&mut self, seen: &Seen, text: &str, launch: i64, typed: Option<&str>, yielded: &mut Yield) {
-        let prompt = text::header_id(text).filter(|_| typed.is_some());
-        if let (Some(id), Some(typed)) = (&prompt, typed) {
-            let kind = match seen.kind {
-                RecordKind::Hooks => Evidence::Hook,
-                RecordKind::Transcript => Evidence::Transcript,
-            };
-            yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
-        }
+        let kind = match seen.kind {
+            RecordKind::Hooks => Evidence::Hook,
+            RecordKind::Transcript => Evidence::Transcript,
+        };
+        let prompt = proven(kind, text, typed, yielded);
         // The transcript is in order: behind another prompt nothing of an earlier turn comes any more.
         if seen.kind == RecordKind::Transcript && self.early.as_ref().is_some_and(|early| early.at < seen.at) {
             self.early = None;
@@ -185,15 +183,17 @@ impl OpenTurn {
         let together = !self.acted && seen.at.duration_since(self.opened_at).abs() < TOGETHER;
         if self.running && launch == self.launch && (steers || together) {
             self.opened_at = seen.at;
-            if let Some(id) = prompt {
-                self.earlier.extend(self.prompt.replace(id.clone()));
-                yielded.facts.push((seen.at, Some(id), started));
-            }
+            let Some(id) = prompt else { return };
+            yielded.facts.push(match &self.prompt {
+                Some(into) => (seen.at, Some(id), Fact::Steered { into: into.clone() }),
+                // A person's own turn: what is said from here on answers the prompt, and is told where that came from.
+                None => (seen.at, self.prompt.insert(id).clone().into(), started),
+            });
             return;
         }
         if self.running {
             // The record of its end never came: the agent's API failed, or a person interrupted it.
-            yielded.facts.extend(self.end(seen.at, &Outcome::Interrupted));
+            yielded.facts.push(self.end(seen.at, Outcome::Interrupted));
         }
         *self = Self {
             running: true,
@@ -226,8 +226,7 @@ impl OpenTurn {
         yielded.facts.push((at, self.prompt.clone(), Fact::Said { text: text.to_owned() }));
     }
 
-    /// The turn's end, for every prompt that it answered; its cost is told once.
-    fn end(&mut self, at: Timestamp, outcome: &Outcome) -> Vec<Told> {
+    fn end(&mut self, at: Timestamp, outcome: Outcome) -> Told {
         if let Some((_, part)) = self.message.take() {
             self.usage = sum(self.usage, part);
         }
@@ -235,11 +234,8 @@ impl OpenTurn {
         self.usage = Usage::default();
         self.asking = None;
         self.running = false;
-        let ended = |usage| Fact::TurnEnded { outcome: outcome.clone(), usage };
-        let earlier = self.earlier.drain(..).map(|id| (at, Some(id), ended(None)));
         self.before = self.prompt.take();
-        let last = (at, self.before.clone(), ended(usage));
-        earlier.chain([last]).collect()
+        (at, self.before.clone(), Fact::TurnEnded { outcome, usage })
     }
 
     fn remember(&mut self, hash: u64) {
@@ -295,7 +291,7 @@ pub fn fold_all(
         let earliest = heads.filter_map(|(index, stream)| Some((stream.get(used[index])?.at, index))).min();
         let Some((_, index)) = earliest else { return (yields, used) };
         let seen = &streams[index][used[index]];
-        let typed = seen.record.taken().and_then(text::header_id).and_then(|id| typed.get(&id));
+        let typed = seen.record.given().and_then(text::header_id).and_then(|id| typed.get(&id));
         match turn.fold(seen, launch, typed.map(String::as_str), now) {
             Verdict::Taken(yielded) => {
                 used[index] += 1;
@@ -309,6 +305,13 @@ pub fn fold_all(
             Verdict::NotYet => waiting[index] = true,
         }
     }
+}
+
+/// The prompt of ours that the record's text is, and the evidence for it.
+fn proven(kind: Evidence, text: &str, typed: Option<&str>, yielded: &mut Yield) -> Option<PromptId> {
+    let (id, typed) = (text::header_id(text)?, typed?);
+    yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
+    Some(id)
 }
 
 fn sum(one: Usage, other: Usage) -> Usage {
@@ -460,10 +463,10 @@ mod tests {
     fn a_turn_whose_agent_died_ends_as_cut_short() {
         let mut turn = OpenTurn::default();
         run(&mut turn, &[seen(1, T, prompt(TYPED))], &[], 1);
-        assert_eq!(turn.agent_restarted(1, at(2)), []);
-        let ended = turn.agent_restarted(2, at(2));
-        assert_eq!(ended[0].1, ID.parse().ok());
-        assert_eq!(turn.agent_restarted(3, at(3)), []);
+        assert_eq!(turn.agent_restarted(1, at(2)), None);
+        let ended = turn.agent_restarted(2, at(2)).unwrap();
+        assert_eq!(ended.1, ID.parse().ok());
+        assert_eq!(turn.agent_restarted(3, at(3)), None);
     }
 
     #[test]
@@ -509,5 +512,67 @@ mod tests {
         run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(2, T, said("a"))], &[], 2);
         let stored = serde_json::to_string(&turn).unwrap();
         assert_eq!(serde_json::from_str::<OpenTurn>(&stored).unwrap(), turn);
+    }
+
+    const OTHER_ID: &str = "abcdefghjkmn";
+    const OTHER: &str = "[fleet · slack · bob · abcdefghjkmn]\nand that";
+
+    fn told(turn: &mut OpenTurn, transcript: &[Seen], hooks: &[Seen], now: i64) -> Vec<(String, Option<String>)> {
+        let typed = [(ID, TYPED), (OTHER_ID, OTHER)].map(|(id, text)| (id.parse().unwrap(), text.to_owned()));
+        let streams = [transcript.to_vec(), hooks.to_vec()];
+        let (yields, _) = fold_all(turn, &streams, WHOLE, 1, &HashMap::from(typed), at(now));
+        let facts = yields.into_iter().flat_map(|yielded| yielded.facts);
+        facts.map(|(_, turn, fact)| (format!("{fact:?}"), turn.map(|id| id.to_string()))).collect()
+    }
+
+    fn steered_into(id: &str) -> String {
+        format!("{:?}", Fact::Steered { into: id.parse().unwrap() })
+    }
+
+    #[test]
+    fn a_turn_that_is_steered_goes_on_and_its_answer_stays_where_it_was_asked() {
+        let transcript = [
+            seen(1, T, prompt(TYPED)),
+            seen(2, T, said("on it")),
+            seen(3, T, Record::Taken { text: OTHER.into() }),
+            seen(4, T, said("both done")),
+            seen(5, T, stop(None)),
+        ];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 5);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, ID, OTHER_ID, ID, ID], "{facts:?}");
+        assert_eq!(facts[2].0, steered_into(ID));
+    }
+
+    #[test]
+    fn prompts_that_the_agent_took_at_once_are_one_turn_and_none_is_told_as_interrupted() {
+        let transcript = [seen(10, T, prompt(TYPED)), seen(10, T, prompt(OTHER)), seen(12, T, said("both done"))];
+        let hooks = [seen(11, H, prompt(TYPED)), seen(11, H, prompt(OTHER)), seen(13, H, stop(Some("both done")))];
+        let facts = told(&mut OpenTurn::default(), &transcript, &hooks, 13);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, OTHER_ID, ID, ID], "{facts:?}");
+        assert_eq!(facts[1].0, steered_into(ID));
+    }
+
+    #[test]
+    fn a_prompt_long_after_one_whose_end_was_never_told_has_a_turn_of_its_own() {
+        let transcript = [seen(1, T, prompt(TYPED)), seen(60, T, prompt(OTHER)), seen(61, T, said("that"))];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 61);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref().unwrap()).collect();
+        assert_eq!(turns, [ID, ID, OTHER_ID, OTHER_ID], "{facts:?}");
+    }
+
+    #[test]
+    fn what_steers_a_person_s_own_turn_gets_the_rest_of_its_answer() {
+        let transcript = [
+            seen(1, T, prompt("by hand")),
+            seen(2, T, said("to the hand")),
+            seen(3, T, Record::Taken { text: OTHER.into() }),
+            seen(4, T, said("to bob")),
+            seen(5, T, stop(None)),
+        ];
+        let facts = told(&mut OpenTurn::default(), &transcript, &[], 5);
+        let turns: Vec<_> = facts.iter().map(|(_, turn)| turn.as_deref()).collect();
+        assert_eq!(turns, [None, None, Some(OTHER_ID), Some(OTHER_ID), Some(OTHER_ID)], "{facts:?}");
     }
 }

@@ -195,7 +195,7 @@ impl Mirror {
     async fn typed_texts(&self, agent: &Slug, streams: &[Stream]) -> anyhow::Result<HashMap<PromptId, String>> {
         let mut typed = HashMap::new();
         for seen in streams.iter().flat_map(|stream| &stream.seen) {
-            let Some(id) = seen.record.taken().and_then(text::header_id) else { continue };
+            let Some(id) = seen.record.given().and_then(text::header_id) else { continue };
             let ours = self.store.prompt(&id).await?.is_some_and(|prompt| prompt.agent == *agent);
             if ours && let Some(text) = self.store.typed_text(&id).await? {
                 typed.insert(id, text);

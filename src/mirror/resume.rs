@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_rewritten_record_tells_what_is_new_and_nothing_that_was_told() {
-        let rows: [(&str, &[&str], &[&str], &[&str]); 10] = [
+        type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+        let rows: [Row; 10] = [
             ("only cut", &["1 a", "2 b", "3 c"], &["1 a"], &[]),
             ("cut and gone on", &["1 a", "2 b", "3 c"], &["1 a", "4 d"], &["4 d"]),
             ("emptied and gone on", &["1 a", "2 b"], &["3 c", "- x", "4 d"], &["3 c", "- x", "4 d"]),

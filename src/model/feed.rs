@@ -55,6 +55,18 @@ pub enum Fact {
         /// What happened, for people.
         why: String,
     },
+    /// A prompt waits for longer than a minute; the row's `turn` names it. Not the agent's doing either.
+    Held {
+        /// What kind of thing holds it back, in one word.
+        by: String,
+        /// What, for people.
+        why: String,
+    },
+    /// The agent took a prompt, the row's `turn`, into a turn that ran already.
+    Steered {
+        /// The prompt that opened that turn; what the agent says from here on belongs to it still.
+        into: PromptId,
+    },
     /// The turn ended.
     TurnEnded {
         /// How.

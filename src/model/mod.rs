@@ -16,7 +16,7 @@ pub use clock::{Clock, SystemClock};
 pub use feed::{Fact, FeedRow, Outcome, Usage};
 pub use launch::{LaunchFile, LaunchFileError};
 pub use prompt::{
-    Evidence, NewPrompt, Place, Prompt, PromptId, PromptState, Rank, Source, StateName, TIME_TO_LIVE, Transition,
+    Evidence, Mode, NewPrompt, Place, Prompt, PromptId, PromptState, Rank, Source, StateName, TIME_TO_LIVE, Transition,
 };
 pub use schedule::{DateFilter, Schedule, WeekdaySet};
 pub use slug::{Slug, SlugError};

@@ -121,6 +121,43 @@ pub enum Rank {
     Nudge,
 }
 
+/// When a prompt may be typed. What it comes to for one look at the agent is decided anew at every pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Once the agent is idle.
+    #[default]
+    Queue,
+    /// Into the turn that runs, where one runs and the agent's CLI takes text meanwhile; else once it is idle.
+    Steer,
+    /// At once: the turn that runs is broken off first.
+    Interrupt,
+    /// As [`Mode::Steer`] where it stands in the thread of the turn that runs, else as [`Mode::Queue`].
+    Thread,
+}
+
+impl Mode {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Steer => "steer",
+            Self::Interrupt => "interrupt",
+            Self::Thread => "thread",
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let modes = [Self::Queue, Self::Steer, Self::Interrupt, Self::Thread];
+        let mode = modes.into_iter().find(|mode| mode.as_str() == text);
+        mode.ok_or_else(|| format!("{text:?} is not a mode: queue, steer or interrupt"))
+    }
+}
+
 /// A Slack thread: the channel's id and the timestamp of its first message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
@@ -149,6 +186,8 @@ pub struct NewPrompt {
     pub place: Option<Place>,
     /// When it is too late to give it to the agent; [`TIME_TO_LIVE`] after it was stored where there is none.
     pub expires: Option<Timestamp>,
+    /// When it may be typed.
+    pub mode: Mode,
 }
 
 /// How long a prompt waits for its agent before it is given up, where its source says nothing else: what somebody wrote
@@ -174,6 +213,10 @@ pub struct Prompt {
     pub created: Timestamp,
     /// When it is too late to give it to the agent.
     pub expires: Option<Timestamp>,
+    /// When it may be typed.
+    pub mode: Mode,
+    /// The prompt at whose head it was typed, where several went as one message; that one has none.
+    pub lead: Option<PromptId>,
     /// How far it has come.
     pub state: PromptState,
     /// Since when it is in that state.
@@ -188,6 +231,8 @@ pub enum Evidence {
     Hook,
     /// The conversation's transcript or rollout holds it.
     Transcript,
+    /// The agent's record says that it waits in the agent's own queue, which dies with the agent's process.
+    Queue,
     /// Only the screen shows it: an agent that keeps no record.
     Screen,
 }
@@ -197,6 +242,7 @@ impl fmt::Display for Evidence {
         formatter.write_str(match self {
             Self::Hook => "hook",
             Self::Transcript => "transcript",
+            Self::Queue => "queue",
             Self::Screen => "screen",
         })
     }
@@ -208,15 +254,26 @@ impl fmt::Display for Evidence {
 pub enum PromptState {
     /// Stored; nothing of it was typed.
     Queued,
+    /// As queued, and for a while now something holds it back.
+    Deferred {
+        /// What, for people.
+        reason: String,
+    },
     /// Some of it may be in the pane; Enter was not pressed.
     Typing {
         /// The 1-based attempt.
         attempt: u32,
+        /// Whether it goes into a turn that runs.
+        #[serde(default, skip_serializing_if = "is_false")]
+        steering: bool,
     },
     /// Enter was pressed; the agent's record has not shown it yet.
     Submitted {
         /// The 1-based attempt.
         attempt: u32,
+        /// Whether it went into a turn that ran.
+        #[serde(default, skip_serializing_if = "is_false")]
+        steering: bool,
     },
     /// The agent's own record holds it.
     Confirmed {
@@ -253,6 +310,7 @@ pub enum PromptState {
 #[expect(missing_docs, reason = "each is described at the variant of PromptState of the same name")]
 pub enum StateName {
     Queued,
+    Deferred,
     Typing,
     Submitted,
     Confirmed,
@@ -264,6 +322,11 @@ pub enum StateName {
 }
 
 impl StateName {
+    /// Whether nothing of the prompt was typed yet and it is still to be.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Queued | Self::Deferred)
+    }
+
     /// Whether the prompt's way to the agent is over: nothing but a person's `fleet retry` moves it on.
     pub fn is_given_up(self) -> bool {
         matches!(self, Self::Failed | Self::Uncertain | Self::Cancelled | Self::Expired)
@@ -273,6 +336,7 @@ impl StateName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Deferred => "deferred",
             Self::Typing => "typing",
             Self::Submitted => "submitted",
             Self::Confirmed => "confirmed",
@@ -285,11 +349,16 @@ impl StateName {
     }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl PromptState {
     /// The state's name.
     pub fn name(&self) -> StateName {
         match self {
             Self::Queued => StateName::Queued,
+            Self::Deferred { .. } => StateName::Deferred,
             Self::Typing { .. } => StateName::Typing,
             Self::Submitted { .. } => StateName::Submitted,
             Self::Confirmed { .. } => StateName::Confirmed,

@@ -76,6 +76,11 @@ pub trait Runtime: Send + Sync {
         Cow::Borrowed(text)
     }
 
+    /// Whether a text that is typed while a turn runs reaches that turn, or the agent's own queue, and its record tells so.
+    fn takes_text_while_busy(&self) -> bool {
+        false
+    }
+
     /// How long to wait before Enter, counted from when the input box shows the paste. Counted from the paste itself it is
     /// worth nothing while the CLI is slow: measured with four Claudes starting on two cores, 200 ms after the paste lost
     /// Enter for 10 of 12 first prompts, 200 ms after the box showed the paste for none of 44.
@@ -287,6 +292,14 @@ impl Record {
         match self {
             Self::Prompt { text } | Self::Taken { text } => Some(text),
             _ => None,
+        }
+    }
+
+    /// As [`Record::taken`], or the text that the agent holds in a queue of its own.
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            Self::Queued { text } => Some(text),
+            _ => self.taken(),
         }
     }
 }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::Bridge;
 use super::from_slack::Directory;
-use super::to_slack::{Plan, home, plan};
-use crate::model::FeedRow;
+use super::to_slack::{Home, Plan, home, plan, steered};
+use crate::model::{Fact, FeedRow, Prompt};
 use crate::store::move_feed_cursor;
 use crate::store::slack::{insert_outbox, insert_thread};
 
@@ -77,11 +77,21 @@ async fn pass(bridge: &Bridge, directory: &Directory) -> anyhow::Result<bool> {
 async fn planned(bridge: &Bridge, directory: &Directory, row: &FeedRow) -> anyhow::Result<Plan> {
     let Some(turn) = &row.turn else { return Ok(Plan::default()) };
     let Some(prompt) = bridge.store.prompt(turn).await? else { return Ok(Plan::default()) };
+    if let Fact::Steered { into } = &row.fact {
+        let Some(opener) = bridge.store.prompt(into).await? else { return Ok(Plan::default()) };
+        let home = home_of(bridge, directory, &opener).await?;
+        return Ok(steered(row, &prompt, &opener, home));
+    }
+    let home = home_of(bridge, directory, &prompt).await?;
+    Ok(plan(row, &prompt, home))
+}
+
+/// Where the turn is told that `prompt` opened.
+async fn home_of(bridge: &Bridge, directory: &Directory, prompt: &Prompt) -> anyhow::Result<Home> {
     let at_place = match &prompt.place {
         Some(place) => bridge.store.slack_thread(&place.channel, &place.thread).await?,
         None => None,
     };
-    let of_turn = bridge.store.slack_thread_of_turn(turn).await?;
-    let home = home(&prompt, at_place, of_turn, directory.channel_of(&prompt.agent));
-    Ok(plan(row, &prompt, home))
+    let of_turn = bridge.store.slack_thread_of_turn(&prompt.id).await?;
+    Ok(home(prompt, at_place, of_turn, directory.channel_of(&prompt.agent)))
 }

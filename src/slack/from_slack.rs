@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::plain::plain;
 use super::wording;
-use crate::model::{NewPrompt, Place, PromptId, Slug, Source};
+use crate::model::{Mode, NewPrompt, Place, PromptId, Slug, Source};
 use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
 
 /// The events the app subscribes to, each with the scope it needs; `slack-manifest.yaml` names exactly these.
@@ -185,6 +185,7 @@ pub(super) fn decide(
         body,
         place: Some(Place { channel: channel.clone(), thread: root.to_owned() }),
         expires: None,
+        mode: Mode::Thread,
     };
     // A thread that is known keeps its lane: what is said in one thread must stay in one order.
     let known = thread.filter(|thread| thread.agent.as_ref() == Some(agent)).cloned();

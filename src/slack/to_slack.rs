@@ -7,7 +7,7 @@
 use super::from_slack::thread_of_people;
 use super::markdown;
 use super::wording::{self, RootState};
-use crate::model::{Fact, FeedRow, Outcome, Prompt};
+use crate::model::{Fact, FeedRow, Outcome, Prompt, Source};
 use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
 
 /// What is to be stored for one row of the feed.
@@ -51,6 +51,24 @@ pub(super) fn home(prompt: &Prompt, at_place: Option<Thread>, of_turn: Option<Th
 /// What one row of the feed adds.
 pub(super) fn plan(row: &FeedRow, prompt: &Prompt, home: Home) -> Plan {
     let (root, replies) = told(&row.fact, prompt, matches!(home, Home::Asked(_)));
+    say(row, prompt, home, root, replies)
+}
+
+/// What is added where a turn is told by a prompt that was taken into it: who steered it, for those who follow it there.
+/// What was said in that very thread needs no second telling. `opener` opened the turn, `home` is where it is told.
+pub(super) fn steered(row: &FeedRow, by: &Prompt, opener: &Prompt, home: Home) -> Plan {
+    let there = match &home {
+        Home::Asked(thread) | Home::Opened(thread) => thread.place(),
+        Home::Unopened { .. } | Home::Nowhere => None,
+    };
+    if by.place.is_some() && by.place == there {
+        return Plan::default();
+    }
+    say(row, opener, home, None, markdown::split(&wording::steered(by)))
+}
+
+/// The rows that say it.
+fn say(row: &FeedRow, prompt: &Prompt, home: Home, root: Option<RootState<'_>>, replies: Vec<String>) -> Plan {
     if root.is_none() && replies.is_empty() {
         return Plan::default();
     }
@@ -86,6 +104,12 @@ fn told<'a>(fact: &'a Fact, prompt: &Prompt, asked_in_slack: bool) -> (Option<Ro
         Fact::Said { text } => (None, markdown::render(text)),
         Fact::UsedTool { .. } => (None, Vec::new()),
         Fact::Asked { question } => (None, markdown::split(&wording::asked(&prompt.agent, question))),
+        // Whoever sent it from a shell sees it there.
+        Fact::Held { .. } if prompt.source == Source::Cli => (None, Vec::new()),
+        Fact::Held { why, .. } if asked_in_slack => (None, vec![wording::held(why)]),
+        Fact::Held { why, .. } => (Some(RootState::Waiting(why)), Vec::new()),
+        // Told where the turn is told that took it in.
+        Fact::Steered { .. } => (None, Vec::new()),
         Fact::Undelivered { uncertain, why } => {
             let state = if *uncertain { RootState::Unsure } else { RootState::NotTaken };
             (Some(state), markdown::split(&wording::undelivered(*uncertain, why)))
@@ -118,6 +142,8 @@ mod tests {
             place,
             created: Timestamp::UNIX_EPOCH,
             expires: None,
+            mode: crate::model::Mode::Queue,
+            lead: None,
             state: PromptState::Queued,
             since: Timestamp::UNIX_EPOCH,
         }

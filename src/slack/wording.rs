@@ -8,6 +8,7 @@ use crate::model::{Prompt, Slug, Source};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RootState<'a> {
     Running,
+    Waiting(&'a str),
     Done,
     Interrupted,
     Failed(&'a str),
@@ -25,6 +26,7 @@ pub(super) fn root(prompt: &Prompt, state: RootState<'_>) -> String {
     };
     let state = match state {
         RootState::Running => "_running_".to_owned(),
+        RootState::Waiting(why) => format!("_waiting: {}_", escape(&first_line(why, 300))),
         RootState::Done => ":heavy_check_mark: done".to_owned(),
         RootState::Interrupted => ":black_square_for_stop: interrupted".to_owned(),
         RootState::Failed(reason) => format!(":warning: failed: {}", escape(&first_line(reason, 300))),
@@ -39,6 +41,17 @@ pub(super) fn root(prompt: &Prompt, state: RootState<'_>) -> String {
 pub(super) fn asked(agent: &Slug, question: &str) -> String {
     let quoted: String = escape(question.trim()).lines().map(|line| format!("> {line}\n")).collect();
     format!(":raised_hand: *The agent asks*\n{quoted}Answer it in its pane: `fleet attach {agent}`")
+}
+
+/// A prompt waits for longer than a minute.
+pub(super) fn held(why: &str) -> String {
+    format!(":hourglass_flowing_sand: Still waiting: {}", escape(&first_line(why, 300)))
+}
+
+/// A prompt was taken into the turn that ran.
+pub(super) fn steered(by: &Prompt) -> String {
+    let (who, text) = (escape(&first_line(&by.who, 60)), escape(&first_line(&by.body, 200)));
+    format!(":twisted_rightwards_arrows: {who} ({}) steered this turn: {text}", by.source.word())
 }
 
 /// A prompt was not taken.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sqlx::Row;
 
-use super::{Store, Write, micros};
+use super::{Store, Write, micros, timestamp};
 use crate::model::Slug;
 
 /// The conversation an agent is.
@@ -31,8 +31,9 @@ impl Store {
     pub async fn count_launch(&self, agent: &Slug, id: &str, now: Timestamp) -> anyhow::Result<()> {
         let mut write = self.write_durably().await?;
         sqlx::query(
-            "INSERT INTO conversation (agent, id, launches, since) VALUES ($1, $2, 1, $3) ON CONFLICT (agent) \
-             DO UPDATE SET id = excluded.id, launches = conversation.launches + 1, since = excluded.since",
+            "INSERT INTO conversation (agent, id, launches, since, launched) VALUES ($1, $2, 1, $3, $3) \
+             ON CONFLICT (agent) DO UPDATE SET id = excluded.id, launches = conversation.launches + 1, \
+             since = excluded.since, launched = excluded.launched",
         )
         .bind(agent.as_str())
         .bind(id)
@@ -41,6 +42,16 @@ impl Store {
         .await
         .with_context(|| format!("can't store the conversation of {agent}"))?;
         write.commit().await
+    }
+
+    /// When an agent was started last; none where it never was, or by a release that did not note it.
+    pub async fn launched_at(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
+        let at: Option<Option<i64>> = sqlx::query_scalar("SELECT launched FROM conversation WHERE agent = $1")
+            .bind(agent.as_str())
+            .fetch_optional(&mut *self.read().await?)
+            .await
+            .with_context(|| format!("can't read when {agent} was started"))?;
+        at.flatten().map(timestamp).transpose()
     }
 
     /// Stores the id that a CLI chose by itself.

@@ -32,25 +32,48 @@ impl Store {
         Ok(found)
     }
 
-    /// The rows of the turn that a prompt opened, in order.
+    /// What the feed tells of a prompt, in order: the rows of the turn that it opened, or, from where it was taken into a turn
+    /// that ran already, of that one.
     pub async fn feed_of_turn(&self, turn: &PromptId) -> anyhow::Result<Vec<FeedRow>> {
-        let rows = sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 ORDER BY seq")
+        let mut rows = self.rows_of(turn, 0).await?;
+        if let Some((into, since)) = steered_into(&rows) {
+            rows.extend(self.rows_of(&into, since).await?);
+            rows.sort_by_key(|row| row.seq);
+        }
+        Ok(rows)
+    }
+
+    /// Whether the turn that took a prompt has ended.
+    pub async fn turn_ended(&self, turn: &PromptId) -> anyhow::Result<bool> {
+        let rows = sqlx::query(
+            "SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 \
+             AND (fact LIKE '{\"fact\":\"turn_ended\"%' OR fact LIKE '{\"fact\":\"steered\"%') ORDER BY seq",
+        );
+        let rows = rows.bind(turn.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the feed")?;
+        let rows = self.unreadable.without("feed row", "seq", &rows, feed_row);
+        if rows.iter().any(|row| matches!(row.fact, Fact::TurnEnded { .. })) {
+            return Ok(true);
+        }
+        let Some((into, since)) = steered_into(&rows) else { return Ok(false) };
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM feed WHERE turn = $1 AND seq > $2 AND fact LIKE '{\"fact\":\"turn_ended\"%'",
+        )
+        .bind(into.as_str())
+        .bind(since)
+        .fetch_one(&mut *self.read().await?)
+        .await
+        .context("can't read the feed")?;
+        Ok(count > 0)
+    }
+
+    async fn rows_of(&self, turn: &PromptId, after: i64) -> anyhow::Result<Vec<FeedRow>> {
+        let rows = sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 AND seq > $2 ORDER BY seq")
             .bind(turn.as_str())
+            .bind(after)
             .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the feed")?;
         Ok(self.unreadable.without("feed row", "seq", &rows, feed_row))
-    }
-
-    /// Whether the turn that a prompt opened has ended.
-    pub async fn turn_ended(&self, turn: &PromptId) -> anyhow::Result<bool> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact LIKE '{\"fact\":\"turn_ended\"%'")
-                .bind(turn.as_str())
-                .fetch_one(&mut *self.read().await?)
-                .await
-                .context("can't read the feed")?;
-        Ok(count > 0)
     }
 
     /// When an agent last did something or was started; none where it never was.
@@ -82,6 +105,14 @@ impl Store {
             .await
             .with_context(|| format!("can't read how far {reader} has come"))
     }
+}
+
+/// The turn into which the prompt of these rows was taken, and since which row.
+fn steered_into(rows: &[FeedRow]) -> Option<(PromptId, i64)> {
+    rows.iter().rev().find_map(|row| match &row.fact {
+        Fact::Steered { into } => Some((into.clone(), row.seq)),
+        _ => None,
+    })
 }
 
 /// Moves a reader on within the transaction that stores what it made of the rows.

@@ -29,20 +29,11 @@ impl Inserted {
     }
 }
 
-/// Where an agent's own record held a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvidenceRow {
-    /// Which record.
-    pub kind: Evidence,
-    /// Whether the text in it was exactly the one typed.
-    pub exact: bool,
-}
-
 /// A query for whole prompts.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, agent, source, who, body, channel, thread, created, expires, detail, since FROM inbox ",
+            "SELECT id, agent, source, who, body, channel, thread, created, expires, mode, lead, detail, since FROM inbox ",
             $rest
         )
     };
@@ -73,7 +64,7 @@ impl Store {
     pub async fn waiting_prompts(&self, agent: Option<&Slug>) -> anyhow::Result<Vec<Prompt>> {
         let rows = sqlx::query(select!(
             "WHERE ($1 IS NULL OR agent = $1) \
-             AND state IN ('queued', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
+             AND state IN ('queued', 'deferred', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
         ));
         let rows = rows
             .bind(agent.map(Slug::as_str))
@@ -139,24 +130,90 @@ impl Store {
         cause: &str,
         now: Timestamp,
     ) -> anyhow::Result<bool> {
-        self.advance_typed(prompt, to, cause, now, None).await
+        let mut write = self.write().await?;
+        let moved = move_on(&mut write, prompt, to, cause, now).await?;
+        if moved {
+            write.commit().await?;
+        }
+        Ok(moved)
     }
 
-    /// As [`Store::advance`], and keeps the exact text that is about to be typed.
-    pub async fn advance_typed(
+    /// As [`Store::advance`], together with the prompts that went as one message with it and are where it is. Back in the
+    /// queue, they are on their own again.
+    pub async fn advance_together(
         &self,
         prompt: &Prompt,
         to: &PromptState,
         cause: &str,
         now: Timestamp,
-        typed: Option<&str>,
     ) -> anyhow::Result<bool> {
         let mut write = self.write().await?;
-        let moved = move_on(&mut write, prompt, to, cause, now, typed).await?;
-        if moved {
+        if !move_on(&mut write, prompt, to, cause, now).await? {
+            return Ok(false);
+        }
+        let others = sqlx::query(select!("WHERE lead = $1 AND state = $2 ORDER BY seq"));
+        let others = others
+            .bind(prompt.id.as_str())
+            .bind(prompt.state.name().as_str())
+            .fetch_all(write.connection())
+            .await
+            .context("can't read the inbox")?;
+        for other in &others {
+            let other = self::prompt(other)?;
+            move_on(&mut write, &other, to, cause, now).await?;
+            if to.name().is_waiting() {
+                set_lead(&mut write, &other.id, None).await?;
+            }
+        }
+        write.commit().await?;
+        Ok(true)
+    }
+
+    /// Moves a prompt on to being typed, and `others` with it that go as one message, and keeps the exact text that is about
+    /// to be typed: all of them, if all still are in the states that the caller saw, or none.
+    pub async fn begin_typing(
+        &self,
+        lead: &Prompt,
+        others: &[&Prompt],
+        to: &PromptState,
+        cause: &str,
+        typed: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<bool> {
+        let mut write = self.write().await?;
+        for prompt in std::iter::once(&lead).chain(others) {
+            if !move_on(&mut write, prompt, to, cause, now).await? {
+                return Ok(false);
+            }
+            sqlx::query("UPDATE inbox SET typed = $1 WHERE id = $2")
+                .bind(typed)
+                .bind(prompt.id.as_str())
+                .execute(write.connection())
+                .await
+                .with_context(|| format!("can't store what is typed for prompt {}", prompt.id))?;
+        }
+        for other in others {
+            set_lead(&mut write, &other.id, Some(&lead.id)).await?;
+        }
+        write.commit().await?;
+        Ok(true)
+    }
+
+    /// Tells a prompt's author that it waits, once for each kind of thing that holds it back.
+    pub async fn tell_held(&self, prompt: &Prompt, by: &str, why: &str, now: Timestamp) -> anyhow::Result<bool> {
+        let mut write = self.write().await?;
+        let told: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact LIKE $2")
+            .bind(prompt.id.as_str())
+            .bind(format!("{{\"fact\":\"held\",\"by\":\"{by}\"%"))
+            .fetch_one(write.connection())
+            .await
+            .context("can't read the feed")?;
+        if told == 0 {
+            let fact = Fact::Held { by: by.to_owned(), why: why.to_owned() };
+            append(&mut write, now, &prompt.agent, Some(&prompt.id), &fact).await?;
             write.commit().await?;
         }
-        Ok(moved)
+        Ok(told == 0)
     }
 
     /// As [`Store::advance`], and tells the prompt's turn in the feed, whole or not at all. A turn that the feed knows
@@ -170,11 +227,12 @@ impl Store {
         turn: &[Fact],
     ) -> anyhow::Result<bool> {
         let mut write = self.write().await?;
-        if !move_on(&mut write, prompt, to, cause, now, None).await? {
+        if !move_on(&mut write, prompt, to, cause, now).await? {
             return Ok(false);
         }
         let known: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM feed WHERE turn = $1 AND fact NOT LIKE '{\"fact\":\"undelivered\"%'",
+            "SELECT COUNT(*) FROM feed WHERE turn = $1 \
+             AND fact NOT LIKE '{\"fact\":\"undelivered\"%' AND fact NOT LIKE '{\"fact\":\"held\"%'",
         )
         .bind(prompt.id.as_str())
         .fetch_one(write.connection())
@@ -205,46 +263,6 @@ impl Store {
             })
         }))
     }
-
-    /// Where the agent's own record held a prompt.
-    pub async fn evidence(&self, id: &PromptId) -> anyhow::Result<Vec<EvidenceRow>> {
-        let rows = sqlx::query("SELECT kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
-        let rows =
-            rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
-        rows.iter()
-            .map(|row| {
-                let kind: &str = row.try_get("kind")?;
-                let exact: i64 = row.try_get("exact")?;
-                Ok(EvidenceRow { kind: from_json(&format!("\"{kind}\""))?, exact: exact != 0 })
-            })
-            .collect()
-    }
-
-    /// Stores that a record held a prompt.
-    pub async fn insert_evidence(&self, id: &PromptId, row: EvidenceRow, now: Timestamp) -> anyhow::Result<()> {
-        let mut write = self.write().await?;
-        insert_evidence(&mut write, id, row, now).await?;
-        write.commit().await
-    }
-}
-
-pub(super) async fn insert_evidence(
-    write: &mut Write,
-    id: &PromptId,
-    row: EvidenceRow,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    sqlx::query(
-        "INSERT INTO evidence (prompt, kind, exact, at) VALUES ($1, $2, $3, $4) ON CONFLICT (prompt, kind) DO NOTHING",
-    )
-    .bind(id.as_str())
-    .bind(row.kind.to_string())
-    .bind(i64::from(row.exact))
-    .bind(micros(now))
-    .execute(write.connection())
-    .await
-    .with_context(|| format!("can't store the evidence for prompt {id}"))?;
-    Ok(())
 }
 
 /// Inserts a prompt within a caller's transaction, so that a source can store what it read and what follows from it at once.
@@ -259,8 +277,8 @@ pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -
     }
     let state = PromptState::Queued;
     sqlx::query(
-        "INSERT INTO inbox (id, dedup_key, agent, source, who, body, channel, thread, created, state, detail, since, expires) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9, $12)",
+        "INSERT INTO inbox (id, dedup_key, agent, source, who, body, channel, thread, created, state, detail, since, expires, mode) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9, $12, $13)",
     )
     .bind(new.id.as_str())
     .bind(&new.dedup_key)
@@ -274,6 +292,7 @@ pub async fn insert_prompt(write: &mut Write, new: &NewPrompt, now: Timestamp) -
     .bind(state.name().as_str())
     .bind(to_json(&state)?)
     .bind(micros(new.expires.map_or_else(|| now.checked_add(TIME_TO_LIVE), Ok)?))
+    .bind(new.mode.as_str())
     .execute(write.connection())
     .await
     .with_context(|| format!("can't store a prompt for {}", new.agent))?;
@@ -288,16 +307,12 @@ async fn move_on(
     to: &PromptState,
     cause: &str,
     now: Timestamp,
-    typed: Option<&str>,
 ) -> anyhow::Result<bool> {
     let (id, agent, seen) = (&prompt.id, &prompt.agent, prompt.state.name());
-    let moved = sqlx::query(
-            "UPDATE inbox SET state = $1, detail = $2, since = $3, typed = COALESCE($4, typed) WHERE id = $5 AND state = $6",
-        )
+    let moved = sqlx::query("UPDATE inbox SET state = $1, detail = $2, since = $3 WHERE id = $4 AND state = $5")
         .bind(to.name().as_str())
         .bind(to_json(to)?)
         .bind(micros(now))
-        .bind(typed)
         .bind(id.as_str())
         .bind(seen.as_str())
         .execute(write.connection())
@@ -306,11 +321,29 @@ async fn move_on(
         .rows_affected();
     if moved == 1 {
         record(write, id, to, cause, now).await?;
+        if prompt.state == (PromptState::Confirmed { by: Evidence::Queue }) && to.name() == StateName::Submitted {
+            // It is out of the agent's queue and was not taken: that it once was in there proves nothing any more.
+            sqlx::query("DELETE FROM evidence WHERE prompt = $1 AND kind = 'queue'")
+                .bind(id.as_str())
+                .execute(write.connection())
+                .await
+                .with_context(|| format!("can't take back the evidence for prompt {id}"))?;
+        }
         if let Some(fact) = undelivered(prompt, to) {
             append(write, now, agent, Some(id), &fact).await?;
         }
     }
     Ok(moved == 1)
+}
+
+async fn set_lead(write: &mut Write, id: &PromptId, lead: Option<&PromptId>) -> anyhow::Result<()> {
+    sqlx::query("UPDATE inbox SET lead = $1 WHERE id = $2")
+        .bind(lead.map(PromptId::as_str))
+        .bind(id.as_str())
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store with what prompt {id} goes"))?;
+    Ok(())
 }
 
 /// What the feed says of a prompt that stops here, so that its author reads it.
@@ -366,6 +399,8 @@ fn prompt(row: &SqliteRow) -> anyhow::Result<Prompt> {
         place,
         created: timestamp(row.try_get("created")?)?,
         expires: row.try_get::<Option<i64>, _>("expires")?.map(timestamp).transpose()?,
+        mode: text("mode")?.parse().map_err(anyhow::Error::msg)?,
+        lead: row.try_get::<Option<&str>, _>("lead")?.map(str::parse).transpose().map_err(anyhow::Error::msg)?,
         state: from_json(&text("detail")?)?,
         since: timestamp(row.try_get("since")?)?,
     })

@@ -4,8 +4,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sqlx::Row;
 
+use super::evidence::{EvidenceRow, insert_evidence};
 use super::feed::append;
-use super::inbox::{EvidenceRow, insert_evidence};
 use super::{Store, conversation};
 use crate::config::CrashPoint;
 use crate::model::{Fact, PromptId, Slug};

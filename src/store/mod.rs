@@ -9,6 +9,7 @@
 //! anything: it stores what it is given.
 
 mod conversation;
+mod evidence;
 mod feed;
 mod hold;
 mod inbox;
@@ -32,9 +33,10 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
 pub use conversation::ConversationRow;
+pub use evidence::EvidenceRow;
 pub use feed::move_feed_cursor;
 pub use hold::HoldRow;
-pub use inbox::{EvidenceRow, Inserted, insert_prompt};
+pub use inbox::{Inserted, insert_prompt};
 pub use mirror::{Offset, RecordBatch};
 pub use nudge::nudge_key;
 use unreadable::Unreadable;
@@ -238,6 +240,7 @@ fn migrator() -> Migrator {
         (1, "first", include_str!("migrations/0001_first.sql")),
         (2, "slack", include_str!("migrations/0002_slack.sql")),
         (3, "life", include_str!("migrations/0003_life.sql")),
+        (4, "modes", include_str!("migrations/0004_modes.sql")),
     ];
     Migrator::with_migrations(
         steps
@@ -288,6 +291,7 @@ mod tests {
             body: "hello".into(),
             place: None,
             expires: None,
+            mode: crate::model::Mode::Queue,
         }
     }
 
@@ -306,9 +310,9 @@ mod tests {
         let (_directory, store) = scratch().await;
         let now = Timestamp::UNIX_EPOCH;
         let id = store.insert_prompt(&new_prompt("a"), now).await.unwrap().id().clone();
-        let typing = PromptState::Typing { attempt: 1 };
+        let typing = PromptState::Typing { attempt: 1, steering: false };
         let prompt = store.prompt(&id).await.unwrap().unwrap();
-        assert!(store.advance_typed(&prompt, &typing, "idle", now, Some("text")).await.unwrap());
+        assert!(store.begin_typing(&prompt, &[], &typing, "idle", "text", now).await.unwrap());
         assert!(!store.advance(&prompt, &typing, "again", now).await.unwrap());
         assert_eq!(store.typed_text(&id).await.unwrap().as_deref(), Some("text"));
         let states: Vec<_> = store.trace(&id).await.unwrap().into_iter().map(|step| step.state).collect();

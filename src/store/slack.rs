@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Store, Write, from_json, micros, timestamp, to_json};
-use crate::model::{PromptId, Slug};
+use crate::model::{Place, PromptId, Slug};
 
 /// An event that is stored and not yet acted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub struct Thread {
     pub channel: String,
     /// The root message; none while it is not posted.
     pub ts: Option<String>,
+}
+
+impl Thread {
+    /// Its place; none before its first message is posted.
+    pub fn place(&self) -> Option<Place> {
+        Some(Place { channel: self.channel.clone(), thread: self.ts.clone()? })
+    }
 }
 
 /// What an outbox row does in Slack.
@@ -173,6 +180,11 @@ impl Store {
             .context("can't read the threads")?
             .map(|row| thread(&row))
             .transpose()
+    }
+
+    /// The place of the thread that was opened for the turn of a prompt; none where there is none, or not yet.
+    pub async fn place_of_turn(&self, turn: &PromptId) -> anyhow::Result<Option<Place>> {
+        Ok(self.slack_thread_of_turn(turn).await?.and_then(|thread| thread.place()))
     }
 
     /// The first unsettled row of every lane, in order.

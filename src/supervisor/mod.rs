@@ -220,6 +220,7 @@ impl Supervisor {
             body: body.clone(),
             place: None,
             expires: None,
+            mode: crate::model::Mode::Queue,
         };
         self.store.insert_prompt(&prompt, self.clock.now()).await?;
         CrashPoint::InitStored.pass();

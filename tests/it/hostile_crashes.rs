@@ -26,7 +26,13 @@ const AGENTS: [&str; 6] = ["ann", "bob", "cid", "dan", "eve", "fay"];
 
 /// Leaves a prompt where `fleet send` leaves it while no daemon runs.
 fn leave(fleet: &Fleet, slug: &str, body: &str) -> PromptId {
-    let keep = Keep { id: PromptId::random(), agent: slug.parse().unwrap(), who: "ann".into(), body: body.into() };
+    let keep = Keep {
+        id: PromptId::random(),
+        agent: slug.parse().unwrap(),
+        who: "ann".into(),
+        body: body.into(),
+        mode: fleetd::model::Mode::Queue,
+    };
     let directory = fleet.state().join("offline");
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join(format!("{}.json", keep.id)), serde_json::to_vec(&keep).unwrap()).unwrap();

@@ -48,12 +48,13 @@ impl Records {
             body: body.into(),
             place: None,
             expires: None,
+            mode: fleetd::model::Mode::Queue,
         };
         self.store.insert_prompt(&new, Timestamp::now()).await.unwrap();
         let prompt = self.store.prompt(&new.id).await.unwrap().unwrap();
-        let typed = text.map_or_else(|| text::compose(&prompt, None), str::to_owned);
-        let state = PromptState::Submitted { attempt: 1 };
-        assert!(self.store.advance_typed(&prompt, &state, "test", Timestamp::now(), Some(&typed)).await.unwrap());
+        let typed = text.map_or_else(|| text::compose(&prompt, &[], None), str::to_owned);
+        let state = PromptState::Submitted { attempt: 1, steering: false };
+        assert!(self.store.begin_typing(&prompt, &[], &state, "test", &typed, Timestamp::now()).await.unwrap());
         typed
     }
 
@@ -201,6 +202,7 @@ async fn turns(records: &Records) -> BTreeMap<String, Vec<String>> {
     for row in records.store.feed_after(0, 500).await.unwrap() {
         let told = match row.fact {
             Fact::TurnStarted { .. } => "start".to_owned(),
+            Fact::Steered { into } => format!("into {into}"),
             Fact::TurnEnded { outcome, .. } => format!("{outcome:?}"),
             _ => continue,
         };
@@ -240,6 +242,9 @@ async fn prompts_that_the_real_claude_took_together_are_each_answered_once_and_n
             let expected: &[&str] = match id.as_str() {
                 // The last turn of the capture still ran.
                 "0123456789be" => &["start"],
+                "0123456789c2" => &["into 0123456789c1"],
+                "0123456789c3" => &["into 0123456789bb"],
+                "0123456789c5" => &["into 0123456789c4"],
                 _ if cut => &["start", "Interrupted"],
                 _ => &["start", "Completed"],
             };
@@ -270,8 +275,13 @@ async fn a_prompt_that_steered_a_real_codex_is_answered_in_the_turn_it_steered()
     records.read(codex).await;
     let turns = turns(&records).await;
     for id in ids {
-        let cut = ["0123456789bd", "0123456789be"].contains(&id.as_str());
-        assert_eq!(turns[id.as_str()], ["start", if cut { "Interrupted" } else { "Completed" }], "{id}");
+        let expected: &[&str] = match id.as_str() {
+            "0123456789bd" | "0123456789be" => &["start", "Interrupted"],
+            "0123456789c1" => &["into 0123456789ba"],
+            "0123456789c3" => &["into 0123456789bb"],
+            _ => &["start", "Completed"],
+        };
+        assert_eq!(turns[id.as_str()], expected, "{id}");
     }
 }
 

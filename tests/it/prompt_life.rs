@@ -103,9 +103,11 @@ async fn an_uncertain_prompt_is_given_again_under_a_new_id_so_that_the_first_try
     fleet.kill();
     let store = Store::open(&fleet.state().join("fleet.db")).await.unwrap();
     let now = Timestamp::now();
-    for state in [PromptState::Typing { attempt: 1 }, PromptState::Uncertain { seen: "nothing".into() }] {
+    for state in
+        [PromptState::Typing { attempt: 1, steering: false }, PromptState::Uncertain { seen: "nothing".into() }]
+    {
         let prompt = store.prompt(&first.parse().unwrap()).await.unwrap().unwrap();
-        assert!(store.advance_typed(&prompt, &state, "a test", now, Some("once more")).await.unwrap());
+        assert!(store.begin_typing(&prompt, &[], &state, "a test", "once more", now).await.unwrap());
     }
     store.close().await;
     fleet.start().await;

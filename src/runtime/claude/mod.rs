@@ -118,6 +118,10 @@ impl Runtime for Claude {
         Cow::Owned(composed.replace('\t', "    ") + end)
     }
 
+    fn takes_text_while_busy(&self) -> bool {
+        true
+    }
+
     fn settle(&self) -> Duration {
         Duration::from_millis(200)
     }

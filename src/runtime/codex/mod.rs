@@ -59,6 +59,10 @@ impl Runtime for Codex {
         screen::read(screen)
     }
 
+    fn takes_text_while_busy(&self) -> bool {
+        true
+    }
+
     fn settle(&self) -> Duration {
         Duration::from_millis(200)
     }

@@ -113,6 +113,7 @@ impl House {
             body: body.into(),
             place: None,
             expires: None,
+            mode: fleetd::model::Mode::Queue,
         };
         self.store.insert_prompt(&new, SystemClock.now()).await.unwrap();
         id

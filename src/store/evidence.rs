@@ -1,0 +1,80 @@
+//! Where the agents' own records held the prompts: the proof that they arrived.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, Write, from_json, micros};
+use crate::model::{Evidence, PromptId, Slug};
+
+/// Where an agent's own record held a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvidenceRow {
+    /// Which record.
+    pub kind: Evidence,
+    /// Whether the text in it was exactly the one typed.
+    pub exact: bool,
+}
+
+impl Store {
+    /// Where the agent's own record held a prompt.
+    pub async fn evidence(&self, id: &PromptId) -> anyhow::Result<Vec<EvidenceRow>> {
+        let rows = sqlx::query("SELECT kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
+        let rows =
+            rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
+        rows.iter().map(evidence_row).collect()
+    }
+
+    /// Where the agent's own record held its open prompts; no entry for one that it never held.
+    pub async fn open_evidence(&self, agent: &Slug) -> anyhow::Result<HashMap<PromptId, Vec<EvidenceRow>>> {
+        let rows = sqlx::query(
+            "SELECT e.prompt, e.kind, e.exact FROM inbox i JOIN evidence e ON e.prompt = i.id WHERE i.agent = $1 \
+             AND i.state IN ('queued', 'deferred', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY e.at, e.kind",
+        );
+        let rows =
+            rows.bind(agent.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
+        let mut evidence: HashMap<PromptId, Vec<EvidenceRow>> = HashMap::new();
+        for row in &rows {
+            let id = row.try_get::<&str, _>("prompt")?.parse().map_err(anyhow::Error::msg)?;
+            evidence.entry(id).or_default().push(evidence_row(row)?);
+        }
+        Ok(evidence)
+    }
+
+    /// Stores that a record held a prompt.
+    pub async fn insert_evidence(&self, id: &PromptId, row: EvidenceRow, now: Timestamp) -> anyhow::Result<()> {
+        let mut write = self.write().await?;
+        insert_evidence(&mut write, id, row, now).await?;
+        write.commit().await
+    }
+}
+
+/// What a record holds for a prompt it holds for those that went as one message with it.
+pub(super) async fn insert_evidence(
+    write: &mut Write,
+    id: &PromptId,
+    row: EvidenceRow,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO evidence (prompt, kind, exact, at) SELECT id, $2, $3, $4 FROM inbox WHERE id = $1 OR lead = $1 \
+         ON CONFLICT (prompt, kind) DO NOTHING",
+    )
+    .bind(id.as_str())
+    .bind(row.kind.to_string())
+    .bind(i64::from(row.exact))
+    .bind(micros(now))
+    .execute(write.connection())
+    .await
+    .with_context(|| format!("can't store the evidence for prompt {id}"))?;
+    Ok(())
+}
+
+fn evidence_row(row: &SqliteRow) -> anyhow::Result<EvidenceRow> {
+    let kind: &str = row.try_get("kind")?;
+    let exact: i64 = row.try_get("exact")?;
+    Ok(EvidenceRow { kind: from_json(&format!("\"{kind}\""))?, exact: exact != 0 })
+}
