@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fleetd::model::{PromptId, StateName, text};
 use fleetd::runtime::{Claude, Codex, Runtime};
@@ -150,13 +150,15 @@ async fn takes_two_hundred(cli: Cli) {
         until_busy(&fleet, &model, slug, index).await;
     }
     let_go(&fleet, &model, slug, PROMPTS - 1);
-    let mut slowest = std::time::Duration::ZERO;
+    let (mut slowest, mut enters) = (Duration::ZERO, 0);
     for (index, id) in ids.iter().enumerate() {
         let view = fleet.until_prompt(id.as_str(), "done", |state| state.name() == StateName::Done).await;
         let names: Vec<StateName> = view.steps.iter().map(|step| step.state.name()).collect();
         let steps = || view.steps.iter().map(|step| (step.state.name(), &step.cause)).collect::<Vec<_>>();
         assert_eq!(names.iter().filter(|name| **name == StateName::Confirmed).count(), 1, "{index}: {:?}", steps());
-        assert_eq!(names.iter().filter(|name| **name == StateName::Submitted).count(), 1, "{index}: {:?}", steps());
+        assert_eq!(names.iter().filter(|name| **name == StateName::Typing).count(), 1, "{index}: {:?}", steps());
+        // A megabyte that a slow CLI still chews on stands in its box: Enter is pressed on it again.
+        enters += names.iter().filter(|name| **name == StateName::Submitted).count();
         let at = |name| view.steps.iter().rev().find(|step| step.state.name() == name).unwrap().at;
         let took = at(StateName::Confirmed).duration_since(at(StateName::Submitted));
         slowest = slowest.max(took.try_into().unwrap_or_default());
@@ -166,7 +168,7 @@ async fn takes_two_hundred(cli: Cli) {
         assert_eq!(taken, [expected], "{index} ({} bytes) did not arrive exact", written.len());
     }
     println!(
-        "{PROMPTS} prompts to {cli:?} in {:.0?}; the slowest confirmation {slowest:.1?} after Enter; load {:?}",
+        "{PROMPTS} prompts to {cli:?} in {:.0?}; {enters} times Enter, the slowest confirmation {slowest:.1?} after it; load {:?}",
         start.elapsed(),
         std::env::var("FLEET_LOAD").ok()
     );
