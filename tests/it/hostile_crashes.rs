@@ -103,6 +103,9 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
             let state = view.steps.last().unwrap().state.name();
             let steps: Vec<_> = view.steps.iter().map(|step| (step.state.name(), &step.cause)).collect();
             assert!(counts.contains_key(id) == (state == StateName::Done), "{id} told wrong: {steps:?}");
+            if state != StateName::Done {
+                println!("{id} for {slug}: {steps:?}");
+            }
             *states.entry(state.as_str().to_owned()).or_default() += 1;
         }
         // The first prompt of all, too.
