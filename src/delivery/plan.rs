@@ -31,6 +31,9 @@ const HELD: SignedDuration = SignedDuration::from_secs(1);
 /// After how long an undecidable prompt is called uncertain.
 const GIVE_UP: SignedDuration = SignedDuration::from_secs(30);
 
+/// The same for an agent that shows no input box: it may have been down, and be on its way up.
+const STARTS: SignedDuration = SignedDuration::from_mins(10);
+
 /// What the input box holds, from the point of view of one prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InBox {
@@ -201,7 +204,7 @@ impl Way {
         match known.in_box {
             InBox::Ours => self.press_enter(self.attempt),
             InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
-            InBox::Other | InBox::NoBox if self.age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+            InBox::Other | InBox::NoBox if self.is_hopeless(&known) => uncertain(&lost_sight(known.hold.as_ref())),
             InBox::Nothing | InBox::Other | InBox::NoBox => Step::Wait(Wait::Evidence),
         }
     }
@@ -227,7 +230,7 @@ impl Way {
                 )
             }
             InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
-            InBox::Other | InBox::NoBox if self.age >= GIVE_UP => uncertain(&lost_sight(known.hold.as_ref())),
+            InBox::Other | InBox::NoBox if self.is_hopeless(&known) => uncertain(&lost_sight(known.hold.as_ref())),
             _ => Step::Wait(Wait::Evidence),
         }
     }
@@ -236,7 +239,8 @@ impl Way {
     /// of it either and the agent is idle: a screen that doesn't show it proves nothing.
     fn absent(self, known: Known) -> Step {
         let late = self.age >= GIVE_UP.max(self.grown(JUDGE));
-        match known.hold {
+        match &known.hold {
+            Some(Hold::NoSession | Hold::Dead) if !known.expired => Step::Wait(Wait::Evidence),
             // A busy agent may hold it back in its own queue; its record will tell when the turn is over.
             Some(Hold::Busy) if known.keeps_record => Step::Wait(Wait::Evidence),
             _ if !known.keeps_record && late => uncertain(
@@ -254,8 +258,18 @@ impl Way {
                 become_state(PromptState::Failed { reason: reason.clone() }, &reason)
             }
             None => Step::Type { attempt: self.attempt + 1, steering: self.steering && known.busy },
-            Some(hold) if late => uncertain(&lost_sight(Some(&hold))),
+            Some(hold) if late && self.is_hopeless(&known) => uncertain(&lost_sight(Some(hold))),
             Some(_) => Step::Wait(Wait::Evidence),
+        }
+    }
+
+    /// Whether waiting longer shows nothing more. An agent that is gone is started again, and only then its box and its record
+    /// tell what became of the prompt: until the prompt's time is over that is worth waiting for.
+    fn is_hopeless(self, known: &Known) -> bool {
+        match known.hold {
+            Some(Hold::NoSession | Hold::Dead) => known.expired,
+            Some(Hold::NotReady) => known.expired || self.age >= STARTS,
+            _ => self.age >= GIVE_UP,
         }
     }
 
@@ -468,15 +482,38 @@ mod tests {
     }
 
     #[test]
-    fn every_open_prompt_settles_or_is_told_within_its_time_unless_the_agent_is_busy_or_held() {
+    fn every_open_prompt_settles_or_is_told_within_its_time_unless_the_agent_is_busy_held_or_gone() {
         for (state, _, known) in every_case() {
             if !matches!(state, PromptState::Typing { .. } | PromptState::Submitted { .. })
                 || known.hold == Some(Hold::Busy)
+                || matches!(known.hold, Some(Hold::NoSession | Hold::Dead)) && !known.expired
             {
                 continue;
             }
             let step = decide(&state, 100_000, known.clone());
             assert!(!matches!(step, Step::Wait(_)), "{state:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_whose_agent_died_meanwhile_is_not_given_up_before_the_agent_is_back() {
+        for state in [
+            PromptState::Typing { attempt: 1, steering: false },
+            PromptState::Submitted { attempt: 1, steering: false },
+        ] {
+            for (hold, in_box, age) in [
+                (Some(Hold::NoSession), InBox::NoBox, 3600),
+                (Some(Hold::Dead), InBox::NoBox, 3600),
+                (Some(Hold::Dead), InBox::Nothing, 3600),
+                (Some(Hold::Dead), InBox::Other, 3600),
+                (Some(Hold::NotReady), InBox::NoBox, 300),
+            ] {
+                let gone = Known { hold, in_box, ..known() };
+                assert_eq!(decide(&state, age, gone.clone()), Step::Wait(Wait::Evidence), "{state:?} {gone:?}");
+                let over = decide(&state, age, Known { expired: true, ..gone });
+                assert!(matches!(over, Step::Become { state: PromptState::Uncertain { .. }, .. }), "{over:?}");
+            }
+            assert_eq!(decide(&state, 3600, known()), Step::Type { attempt: 2, steering: false });
         }
     }
 
