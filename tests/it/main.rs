@@ -19,6 +19,7 @@ mod prompt_life;
 mod real_agents;
 mod real_fleet;
 mod real_many;
+mod real_steer;
 mod runtime_conformance;
 mod slack_churn;
 mod slack_in;
