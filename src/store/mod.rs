@@ -12,6 +12,7 @@ mod conversation;
 mod feed;
 mod hold;
 mod inbox;
+mod integrity;
 mod mirror;
 mod nudge;
 pub mod slack;
@@ -34,6 +35,7 @@ pub use conversation::ConversationRow;
 pub use feed::move_feed_cursor;
 pub use hold::HoldRow;
 pub use inbox::{EvidenceRow, Inserted, insert_prompt};
+pub use integrity::{Integrity, Writer as DatabaseWriter, integrity};
 pub use mirror::{Offset, RecordBatch};
 pub use nudge::nudge_key;
 
