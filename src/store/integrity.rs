@@ -33,10 +33,8 @@ pub struct Integrity {
 
 /// Looks at the database at `path`.
 pub async fn integrity(path: &Path, writer: Writer<'_>) -> Result<Integrity, StoreError> {
-    let unreachable = |error: &dyn std::fmt::Display| StoreError::Unreachable {
-        path: path.to_owned(),
-        what: error.to_string(),
-    };
+    let unreachable =
+        |error: &dyn std::fmt::Display| StoreError::Unreachable { path: path.to_owned(), what: error.to_string() };
     let options = SqliteConnectOptions::new().read_only(true).create_if_missing(false).disable_statement_logging();
     let options = match writer {
         Writer::Daemon => options.filename(path),
