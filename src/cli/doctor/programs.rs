@@ -219,11 +219,13 @@ fn judge_program(found: &Found) -> Line {
 
 fn judge_start(found: &Found) -> Option<Line> {
     let word = found.agent.runtime.word();
+    // What a start with `--version` can't show is not to be read into it.
+    let unjudged = if word == "claude" { ", of which it passes over unknown flags" } else { "" };
     match &found.start {
         Start::NotTried => None,
         Start::Printed(version) => Some(Line::ok(
             Check::Start,
-            format!("{version}: starts, and takes the agent's arguments (no login used, nothing typed)"),
+            format!("{version}: starts with the agent's arguments{unjudged} (no login used, nothing typed)"),
         )),
         Start::Failed(why) => Some(Line::fail(
             Check::Start,

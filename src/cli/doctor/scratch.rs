@@ -28,8 +28,8 @@ impl Scratch {
     /// A new one, ours alone, in `$TMPDIR` or `/tmp`.
     pub fn new(environment: &Environment) -> anyhow::Result<Self> {
         let base = environment.get("TMPDIR").filter(|base| base.len() <= LONGEST_BASE).unwrap_or("/tmp");
-        let name = format!("fleet-doctor-{:.12}", Uuid::new_v4().simple());
-        let path = Path::new(base).join(name);
+        let unique = Uuid::new_v4().simple().to_string();
+        let path = Path::new(base).join(format!("fleet-doctor-{}", &unique[..12]));
         // Not recursive: it must be a new directory, which nobody else has put there.
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| format!("can't create {}", path.display()))?;

@@ -58,7 +58,7 @@ fn judge_tokens(tokens: &Tokens, channels: usize) -> Option<Line> {
         }
         Tokens::None => Some(Line::warn(
             Check::SlackBot,
-            format!("{channels} channels are named, and no tokens are to be seen: the fleet runs without Slack"),
+            "agents have channels, and no tokens are to be seen: the fleet runs without Slack",
             "set SLACK_BOT_TOKEN and SLACK_APP_TOKEN (or *_FILE); those of the service are seen while fleetd runs",
         )),
         Tokens::Half { there, missing } => {

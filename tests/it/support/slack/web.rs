@@ -210,7 +210,7 @@ impl World {
         let needed = fleetd::slack::METHODS.iter().find(|(name, _)| *name == method).map(|(_, scopes)| *scopes);
         let held = |scope: &&str| self.scopes.iter().any(|held| held == *scope);
         let needed = needed.unwrap_or_default();
-        if needed.is_empty() || needed.iter().any(|scope| held(scope)) { Ok(()) } else { Err("missing_scope") }
+        if needed.is_empty() || needed.iter().any(held) { Ok(()) } else { Err("missing_scope") }
     }
 
     fn known(&self, channel: &str) -> Result<String, &'static str> {
