@@ -2,6 +2,7 @@
 //!
 //! `hook` and `launch` run beneath every agent and many times an hour: they start no async runtime, read no config and go
 //! through no argument parser. No verb may touch the store: they speak to the daemon through its local API.
+//! `doctor`, which is asked most where no daemon comes up, may ask whether the database is sound, and nothing else of it.
 
 mod append;
 mod attach;

@@ -177,6 +177,17 @@ async fn a_box_with_many_faults_tells_each_with_its_mend_in_one_go_and_no_secret
     assert!(told.contains("→ ") && told.contains(" fail\n"), "{told}");
     assert!(slack.violations().is_empty(), "{:?}", slack.violations());
 
+    // Only root can make it another user's; and only root could be made to run another user's programs.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(fleet.state(), Some(12_345), None).unwrap();
+        let found = report(&fleet.run(&["doctor", "--json", "--fix"]));
+        fails(&found, Check::State, "belongs to the user 12345", "sudo -u");
+        for check in [Check::Start, Check::SelfTest, Check::Tmux, Check::Clone] {
+            assert!(of(&found, check).is_empty(), "{check:?} ran another user's programs as root");
+        }
+        assert_eq!(found.fixed, [], "root changed another user's directory");
+        std::os::unix::fs::chown(fleet.state(), Some(0), None).unwrap();
+    }
     fleet.configure("  - slug: ann\n    runtime: cluade\n    modle: opus\n");
     let output = fleet.run(&["doctor", "--json", "--no-self-test"]);
     let found = report(&output);
@@ -277,13 +288,20 @@ async fn a_host_that_does_not_answer_holds_up_no_other_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_at_the_real_clis_writes_into_no_home_and_names_a_wrong_argument() {
-    let fleet = Fleet::new("");
+    let mut fleet = Fleet::new("");
     let entry = |slug: &str, runtime: &str, cli: Cli, args: &str| {
         let program = cli.program();
         format!("  - slug: {slug}\n    runtime: {runtime}\n    command: {}\n    args: {args}\n", program.display())
     };
+    // What it writes, and whether it sees a key, shows in any directory; the real one spares homes beneath /tmp.
+    let script = "[ -z \"$OPENAI_API_KEY\" ] && echo x > \"${CODEX_HOME:-$HOME/.codex}/written\" && echo codex 1";
+    let eve = format!(
+        "  - slug: eve\n    runtime: codex\n    command: {}\n    env: {{OPENAI_API_KEY: s3cret}}\n",
+        program(&fleet, "codex", script).display()
+    );
     fleet.configure(
         &[
+            eve,
             entry("ann", "claude", Cli::Claude, "[--permission-mode, acceptEdits]"),
             entry("bob", "claude", Cli::Claude, "[--permission-mode, nonsense]"),
             entry("carol", "codex", Cli::Codex, "[--search]"),
@@ -291,13 +309,15 @@ async fn a_look_at_the_real_clis_writes_into_no_home_and_names_a_wrong_argument(
         ]
         .concat(),
     );
-    fs::create_dir_all(fleet.path("home/.codex")).unwrap();
-    let before = snapshot(&fleet.path(""));
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::create_dir(home.path().join(".codex")).unwrap();
+    fleet.set("HOME", home.path().to_str().unwrap());
+    let before = snapshot(home.path());
     let found = report(&fleet.run(&["doctor", "--json", "--no-self-test", "--timeout", "60s"]));
-    assert_eq!(snapshot(&fleet.path("")), before);
+    assert_eq!(snapshot(home.path()), before);
     let starts: Vec<(String, &str)> =
         of(&found, Check::Start).iter().map(|line| (line.agents[0].to_string(), word(line))).collect();
-    let expected = [("ann", "ok"), ("bob", "fail"), ("carol", "ok"), ("dave", "fail")];
+    let expected = [("eve", "ok"), ("ann", "ok"), ("bob", "fail"), ("carol", "ok"), ("dave", "fail")];
     assert_eq!(starts, expected.map(|(agent, word)| (agent.to_owned(), word)), "{found:#?}");
     fails(&found, Check::Start, "'--nonsense'", "args");
     fails(&found, Check::Start, "--permission-mode", "args");

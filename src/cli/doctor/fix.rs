@@ -26,15 +26,14 @@ enum Mend {
 }
 
 /// Mends what is safe to mend, and says what it did.
-pub fn run(state: &StateDir) -> anyhow::Result<Vec<Fixed>> {
-    let told = || format!("can't look at {}", state.root().display());
-    let entries = survey(state.root()).with_context(told)?;
+pub fn run(state: &StateDir) -> Vec<Fixed> {
+    // What can't be looked at can't be mended; the look at the state directory tells why.
+    let Ok(entries) = survey(state.root()) else { return Vec::new() };
     let dead = is_dead(&state.socket()).then(|| state.socket());
     let mends = plan(state.root(), entries.as_deref(), dead, rustix::process::geteuid().as_raw());
-    Ok(mends
-        .into_iter()
-        .map(|mend| Fixed { error: apply(&mend, state).err().map(|error| format!("{error:#}")), what: words(&mend) })
-        .collect())
+    let done =
+        |mend: Mend| Fixed { error: apply(&mend, state).err().map(|error| format!("{error:#}")), what: words(&mend) };
+    mends.into_iter().map(done).collect()
 }
 
 /// The directory itself comes first: once it is ours alone, nobody can put anything else at the paths below it.

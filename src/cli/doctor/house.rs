@@ -1,7 +1,8 @@
 //! What every check starts from: the fleet as far as agents.yaml tells it, and whose environment counts.
 //!
 //! A service sees another environment than the shell in which somebody asks the doctor. While the daemon runs, its own
-//! counts: its PATH, its tokens, its home.
+//! counts: its PATH, its tokens, its home. Where the state directory is another user's, root may ask too, but nothing that
+//! user could have put on a PATH or into a file must ever run as root.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +19,8 @@ pub struct House {
     pub state: StateDir,
     /// The daemon's environment, else this process's.
     pub environment: Environment,
+    /// Whether the state directory is another user's: then no program is run and no environment of theirs is taken.
+    pub foreign: bool,
     /// The daemon that holds the lock, by its pid.
     pub daemon: Option<u32>,
     /// The fleet; none where agents.yaml has mistakes.
@@ -33,13 +36,16 @@ impl House {
     pub fn look(surroundings: &Surroundings) -> Self {
         let state = surroundings.state.clone();
         let daemon = lock_holder(&state.lock());
-        let environment = daemon.and_then(environment_of).unwrap_or_else(|| surroundings.environment.clone());
+        let own = rustix::process::geteuid().as_raw();
+        let foreign = std::fs::metadata(state.root()).is_ok_and(|found| found.uid() != own);
+        let environment =
+            daemon.filter(|_| !foreign).and_then(environment_of).unwrap_or_else(|| surroundings.environment.clone());
         let (fleet, config) = match surroundings.config_path() {
             Err(error) => (None, vec![Line::fail(Check::Config, "there is no agents.yaml", error.to_string())]),
             Ok(path) => judge_config(&path, config::load(&path, &environment)),
         };
         let executable = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-        Self { state, environment, daemon, fleet, config, executable }
+        Self { state, environment, foreign, daemon, fleet, config, executable }
     }
 
     /// How many agents there are.
@@ -84,18 +90,31 @@ fn judge_config(path: &Path, loaded: Result<Fleet, ConfigError>) -> (Option<Flee
 
 /// The process that holds the lock, by `/proc/locks`: to try the lock would keep a daemon from starting.
 fn lock_holder(lock: &Path) -> Option<u32> {
-    let inode = std::fs::metadata(lock).ok()?.ino();
-    holder(&std::fs::read_to_string("/proc/locks").ok()?, inode)
+    let found = std::fs::metadata(lock).ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    holders(&locks, found.ino()).find(|pid| has_open(*pid, (found.dev(), found.ino())))
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 7715 fe:00:10143261 0 EOF`. Devices are not compared: overlays name another than stat does.
-fn holder(locks: &str, inode: u64) -> Option<u32> {
-    locks.lines().find_map(|line| {
+fn holders(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
+    locks.lines().filter_map(move |line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let ["FLOCK", _, "WRITE", pid, file, ..] = fields.get(1..)? else { return None };
         let same = file.rsplit(':').next()?.parse() == Ok(inode);
         pid.parse().ok().filter(|_| same)
     })
+}
+
+/// Whether a process has this very file open: another disk's file may have the same number. Of a process that may not be
+/// looked at, it is believed.
+fn has_open(pid: u32, file: (u64, u64)) -> bool {
+    match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(files) => files
+            .flatten()
+            .filter_map(|open| std::fs::metadata(open.path()).ok())
+            .any(|open| (open.dev(), open.ino()) == file),
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// The environment that a process was started with; none where it may not be read.
@@ -118,14 +137,15 @@ mod tests {
     fn the_daemon_is_found_by_its_lock_without_touching_the_lock() {
         let locks = "1: POSIX  ADVISORY  WRITE 5 fe:00:77 0 EOF\n2: FLOCK  ADVISORY  READ 6 fe:00:77 0 EOF\n\
                      2: -> FLOCK  ADVISORY  WRITE 8 fe:00:77 0 EOF\n3: FLOCK  ADVISORY  WRITE 7 00:2f:77 0 EOF\n";
-        assert_eq!(holder(locks, 77), Some(7));
-        assert_eq!(holder(locks, 7), None);
+        assert_eq!(holders(locks, 77).collect::<Vec<_>>(), [7]);
+        assert_eq!(holders(locks, 7).count(), 0);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let file = std::fs::File::create(&path).unwrap();
         assert_eq!(lock_holder(&path), None);
         file.lock().unwrap();
         assert_eq!(lock_holder(&path), Some(std::process::id()));
+        assert!(!has_open(std::process::id(), (0, 77)), "another disk's file is taken for the lock");
         assert!(environment_of(std::process::id()).unwrap().get("PATH").is_some());
     }
 

@@ -57,7 +57,7 @@ pub struct DoctorArgs {
 
 /// Runs it.
 pub(super) async fn run(args: &DoctorArgs, surroundings: &Surroundings) -> anyhow::Result<Exit> {
-    let fixed = if args.fix { fix::run(&surroundings.state)? } else { Vec::new() };
+    let fixed = if args.fix { fix::run(&surroundings.state) } else { Vec::new() };
     let house = House::look(surroundings);
     let lines = tokio::select! {
         lines = look(&house, args) => lines,
@@ -79,16 +79,20 @@ async fn look(house: &House, args: &DoctorArgs) -> Vec<Line> {
     let limit = args.timeout;
     let mut checks: Vec<(Check, LocalBoxFuture<'_, Vec<Line>>)> = vec![
         (Check::Config, ready(house.config.clone()).boxed_local()),
-        (Check::Tmux, tmux::check(house).boxed_local()),
-        (Check::Program, programs::check(house).boxed_local()),
-        (Check::SlackBot, slack::check(house).boxed_local()),
-        (Check::Clone, repos::check(house).boxed_local()),
         (Check::Disk, machine::check(house).boxed_local()),
-        (Check::Clock, clock::check(house).boxed_local()),
         (Check::Unit, unit::check().boxed_local()),
         (Check::State, state::check(house).boxed_local()),
     ];
-    if !args.no_self_test {
+    if !house.foreign {
+        checks.extend([
+            (Check::Tmux, tmux::check(house).boxed_local()),
+            (Check::Program, programs::check(house).boxed_local()),
+            (Check::SlackBot, slack::check(house).boxed_local()),
+            (Check::Clone, repos::check(house).boxed_local()),
+            (Check::Clock, clock::check(house).boxed_local()),
+        ]);
+    }
+    if !house.foreign && !args.no_self_test {
         checks.push((Check::SelfTest, self_test::check(house, limit).boxed_local()));
     }
     let progress = ProgressBar::new_spinner();

@@ -143,12 +143,9 @@ fn judge_rights(root: &Path, surveyed: std::io::Result<Option<Vec<Entry>>>, own:
     let mut lines = Vec::new();
     if base.owner != own {
         let found = format!("{shown} belongs to the user {}, and this is the user {own}", base.owner);
-        let mend = "run `fleet doctor` as the user that runs fleetd: `sudo -u fleet -i fleet doctor`; logins and rights are that user's";
-        lines.push(if own == 0 {
-            Line::warn(Check::State, found, mend)
-        } else {
-            Line::fail(Check::State, found, mend)
-        });
+        let rest = "tmux, programs, logins, Slack and clones were not looked at: what that user may have put there is not run by another";
+        let mend = "run `fleet doctor` as the user that runs fleetd: `sudo -u fleet -i fleet doctor`";
+        lines.push(Line::fail(Check::State, format!("{found}; {rest}"), mend));
     }
     if base.mode & 0o700 != 0o700 || base.is_open() {
         let found = format!("{shown} has the rights {:04o}: it holds agents' secrets and must be 0700", base.mode);
@@ -312,7 +309,7 @@ mod tests {
         assert_eq!(judge(vec![root(0o700), entry("/s/fleet.db", false, 0o644, 7)], 7), ["warn"]);
         assert_eq!(judge(vec![root(0o700), entry("/s/fleet.db", false, 0o600, 0)], 7), ["fail"]);
         assert_eq!(judge(vec![root(0o700)], 8), ["fail"]);
-        assert_eq!(judge(vec![root(0o700)], 0), ["warn"]);
+        assert_eq!(judge(vec![root(0o700)], 0), ["fail"]);
         assert_eq!(judge(vec![root(0o755), entry("/s/a", true, 0o755, 7)], 7), ["fail", "warn"]);
         assert_eq!(judge(vec![entry("/s", false, 0o600, 7)], 7), ["fail"]);
         assert_eq!(word(&judge_rights(Path::new("/s"), Ok(None), 7)[0]), "warn");
