@@ -13,6 +13,7 @@ mod evidence;
 mod feed;
 mod hold;
 mod inbox;
+mod integrity;
 mod mirror;
 mod nudge;
 pub mod slack;
@@ -36,6 +37,7 @@ pub use evidence::EvidenceRow;
 pub use feed::move_feed_cursor;
 pub use hold::HoldRow;
 pub use inbox::{Inserted, insert_prompt};
+pub use integrity::{Integrity, Writer as DatabaseWriter, integrity};
 pub use mirror::{Offset, RecordBatch};
 pub use nudge::nudge_key;
 

@@ -9,6 +9,7 @@ mod command;
 mod control;
 mod error;
 mod exec;
+mod inspect;
 mod key;
 mod leftover;
 mod occupant;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod doctor;
 mod frozen;
 mod git_repositories;
 mod hostile_crashes;
