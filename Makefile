@@ -56,6 +56,16 @@ lint: ## check the format, clippy and, where cargo-deny is installed, licences a
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "lint: cargo-deny is not installed, so licences and advisories were not checked (cargo install cargo-deny)"; fi
 
+# INJECTIONS and LOAD: how many crashes, and how many busy threads beside the real CLIs.
+INJECTIONS ?= 2000
+LOAD ?= 4
+
+.PHONY: soak
+soak: packages agents ## 2,000 crashes of the daemon, then 200 prompts to each real CLI on a busy machine
+	FLEET_SOAK=$(INJECTIONS) cargo test --locked --test it -- --nocapture --exact \
+		hostile_crashes::a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice
+	FLEET_LOAD=$(LOAD) cargo test --locked --test it -- --nocapture --test-threads 2 real_many::
+
 .PHONY: bench
 bench: ## measure, and print the figures
 	cargo bench --locked --bench '*'

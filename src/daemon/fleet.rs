@@ -148,7 +148,8 @@ impl Running {
 
     /// What is wrong with the fleet as a whole, for people.
     pub fn problems(&self) -> Vec<String> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.values().cloned().chain(self.store.unreadable()).collect()
     }
 
     /// Says that something happened. After the loop has ended, nobody needs to hear it.

@@ -13,6 +13,7 @@ mod event;
 mod fleet;
 mod nudge;
 mod offline;
+mod orphan;
 pub mod protocol;
 mod queue;
 mod status;

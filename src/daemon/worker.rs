@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::event::Event;
 use super::fleet::{AgentPost, Running};
 use super::offline;
+use super::orphan;
 use super::protocol::ReconciledStep;
 use super::watch::Watcher;
 use crate::runtime::Identity;
@@ -99,6 +100,8 @@ pub async fn supervisor(running: Arc<Running>) {
         for agent in taken.unwrap_or_default() {
             running.tell(Event::Inbox(agent));
         }
+        let expired = orphan::expire(&running).await;
+        running.set_problem("orphans", expired.err().map(|error| format!("{error:#}")));
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = running.supervise.notified() => {}

@@ -41,6 +41,10 @@ pub struct OpenTurn {
     /// The text that opened it, hashed, and when.
     opened_by: u64,
     opened_at: Timestamp,
+    /// Whether only a hook told of it so far: what the transcript shows then may be of the turn before.
+    ahead: bool,
+    /// The prompt whose answer was told last in the turn before.
+    before: Option<PromptId>,
     /// The prompts of ours that were taken lately, hashed, in this turn or before.
     taken: VecDeque<u64>,
     /// What it cost so far, and the message that the last part of it stands for.
@@ -108,8 +112,12 @@ impl OpenTurn {
             Record::GivenBack { .. } => {}
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
-                let known = self.early.as_mut().is_some_and(|early| early.repeats(text));
-                if !known {
+                if self.early.as_mut().is_some_and(|early| early.repeats(text)) {
+                    return Verdict::Taken(yielded);
+                }
+                if self.is_of_the_turn_before(seen, SignedDuration::ZERO) {
+                    yielded.facts.push((seen.at, self.before.clone(), Fact::Said { text: text.clone() }));
+                } else {
                     self.say(seen.at, text, &mut yielded);
                 }
             }
@@ -124,7 +132,7 @@ impl OpenTurn {
             }
             Record::Usage { message, usage } => self.count(message, *usage),
             Record::TurnEnded { outcome, last_words } => {
-                if !self.running {
+                if !self.running || self.is_of_the_turn_before(seen, TOGETHER) {
                     return Verdict::Taken(yielded);
                 }
                 if let (Some(words), RecordKind::Hooks) = (last_words, seen.kind) {
@@ -159,6 +167,9 @@ impl OpenTurn {
         if seen.kind == RecordKind::Transcript && self.early.as_ref().is_some_and(|early| early.at < seen.at) {
             self.early = None;
         }
+        if seen.kind == RecordKind::Transcript {
+            self.ahead = false;
+        }
         let hash = hash(text);
         if self.running && self.opened_by == hash || prompt.is_some() && self.taken.contains(&hash) {
             return;
@@ -170,7 +181,7 @@ impl OpenTurn {
         let started = Fact::TurnStarted { summary: text::first_line(shown, 120) };
         let steers = matches!(seen.record, Record::Taken { .. });
         let together = !self.acted && seen.at.duration_since(self.opened_at).abs() < TOGETHER;
-        if self.running && (steers || together) {
+        if self.running && launch == self.launch && (steers || together) {
             self.opened_at = seen.at;
             let Some(id) = prompt else { return };
             yielded.facts.push(match &self.prompt {
@@ -190,11 +201,23 @@ impl OpenTurn {
             launch,
             opened_by: hash,
             opened_at: seen.at,
+            ahead: seen.kind == RecordKind::Hooks,
+            before: self.before.take(),
             taken: std::mem::take(&mut self.taken),
             early: self.early.take(),
             ..Self::default()
         };
         yielded.facts.push((seen.at, prompt, started));
+    }
+
+    /// Whether a line of the transcript belongs to the turn before: it stands in front of this turn's own prompt there, and
+    /// was written no later than `slack` after the hook told of that prompt. What a person breaks off by typing on is marked
+    /// 20 ms after that hook (measured).
+    fn is_of_the_turn_before(&self, seen: &Seen, slack: SignedDuration) -> bool {
+        self.ahead
+            && self.running
+            && seen.kind == RecordKind::Transcript
+            && seen.at.duration_since(self.opened_at) <= slack
     }
 
     fn say(&mut self, at: Timestamp, text: &str, yielded: &mut Yield) {
@@ -211,7 +234,8 @@ impl OpenTurn {
         self.usage = Usage::default();
         self.asking = None;
         self.running = false;
-        (at, self.prompt.take(), Fact::TurnEnded { outcome, usage })
+        self.before = self.prompt.take();
+        (at, self.before.clone(), Fact::TurnEnded { outcome, usage })
     }
 
     fn remember(&mut self, hash: u64) {
@@ -403,6 +427,26 @@ mod tests {
         let expected = ["P start fix it", "P said answer", "P end", "- start by hand", "- said to the hand", "- end"];
         assert_eq!(facts, expected);
         assert_eq!(used, [4, 4]);
+    }
+
+    #[test]
+    fn an_interruption_that_the_transcript_tells_late_does_not_cut_the_next_turn_short() {
+        let cut = Record::TurnEnded { outcome: Outcome::Interrupted, last_words: None };
+        let transcript = [
+            seen(1, T, prompt("by hand")),
+            seen(4, T, said("half")),
+            seen(5, T, cut.clone()),
+            seen(5, T, prompt(TYPED)),
+        ];
+        let hooks = [seen(1, H, prompt("by hand")), seen(4, H, prompt(TYPED)), seen(9, H, stop(None))];
+        let mut turn = OpenTurn::default();
+        let (first, _) = run(&mut turn, &[], &hooks[..2], 5);
+        let (rest, _) = run(&mut turn, &transcript[1..], &hooks[2..], 9);
+        assert_eq!(first, ["- start by hand", "- cut", "P start fix it"]);
+        assert_eq!(rest, ["- said half", "P end"]);
+        // Its own is its own.
+        let (facts, _) = run(&mut turn, &[seen(20, T, prompt("by hand")), seen(21, T, cut)], &[], 21);
+        assert_eq!(facts, ["- start by hand", "- cut"]);
     }
 
     #[test]

@@ -11,15 +11,25 @@ use crate::model::{Fact, FeedRow, PromptId, Slug};
 impl Store {
     /// At most `most` rows after `seq`, in order.
     pub async fn feed_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<FeedRow>> {
-        sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE seq > $1 ORDER BY seq LIMIT $2")
-            .bind(seq)
-            .bind(i64::from(most))
-            .fetch_all(&mut *self.read().await?)
-            .await
-            .context("can't read the feed")?
-            .iter()
-            .map(feed_row)
-            .collect()
+        let mut found = Vec::new();
+        let mut from = seq;
+        // Rows that can't be read don't count: a reader that got none of them would believe itself at the end.
+        while found.len() < most as usize {
+            let missing = i64::from(most) - i64::try_from(found.len())?;
+            let rows = sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE seq > $1 ORDER BY seq LIMIT $2")
+                .bind(from)
+                .bind(missing)
+                .fetch_all(&mut *self.read().await?)
+                .await
+                .context("can't read the feed")?;
+            let Some(last) = rows.last() else { break };
+            from = last.try_get("seq")?;
+            found.extend(self.unreadable.without("feed row", "seq", &rows, feed_row));
+            if i64::try_from(rows.len())? < missing {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// What the feed tells of a prompt, in order: the rows of the turn that it opened, or, from where it was taken into a turn
@@ -40,7 +50,7 @@ impl Store {
              AND (fact LIKE '{\"fact\":\"turn_ended\"%' OR fact LIKE '{\"fact\":\"steered\"%') ORDER BY seq",
         );
         let rows = rows.bind(turn.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the feed")?;
-        let rows = rows.iter().map(feed_row).collect::<anyhow::Result<Vec<_>>>()?;
+        let rows = self.unreadable.without("feed row", "seq", &rows, feed_row);
         if rows.iter().any(|row| matches!(row.fact, Fact::TurnEnded { .. })) {
             return Ok(true);
         }
@@ -57,15 +67,13 @@ impl Store {
     }
 
     async fn rows_of(&self, turn: &PromptId, after: i64) -> anyhow::Result<Vec<FeedRow>> {
-        sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 AND seq > $2 ORDER BY seq")
+        let rows = sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 AND seq > $2 ORDER BY seq")
             .bind(turn.as_str())
             .bind(after)
             .fetch_all(&mut *self.read().await?)
             .await
-            .context("can't read the feed")?
-            .iter()
-            .map(feed_row)
-            .collect()
+            .context("can't read the feed")?;
+        Ok(self.unreadable.without("feed row", "seq", &rows, feed_row))
     }
 
     /// When an agent last did something or was started; none where it never was.

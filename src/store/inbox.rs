@@ -51,11 +51,8 @@ impl Store {
     /// The prompt of that id.
     pub async fn prompt(&self, id: &PromptId) -> anyhow::Result<Option<Prompt>> {
         let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str());
-        row.fetch_optional(&mut *self.read().await?)
-            .await
-            .context("can't read the inbox")?
-            .map(|row| prompt(&row))
-            .transpose()
+        let row = row.fetch_optional(&mut *self.read().await?).await.context("can't read the inbox")?;
+        Ok(self.readable(row.as_slice()).pop())
     }
 
     /// What delivery still has to see to for one agent, first come first.
@@ -74,7 +71,7 @@ impl Store {
             .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the inbox")?;
-        rows.iter().map(prompt).collect()
+        Ok(self.readable(&rows))
     }
 
     /// Puts a prompt that was given up, and of which nothing was typed, back into the queue, with a new end to its time; says whether it was there to be put.
@@ -110,19 +107,19 @@ impl Store {
     /// The latest prompt of every agent that ever had one.
     pub async fn latest_prompts(&self) -> anyhow::Result<Vec<Prompt>> {
         let rows = sqlx::query(select!("WHERE seq IN (SELECT MAX(seq) FROM inbox GROUP BY agent)"));
-        rows.fetch_all(&mut *self.read().await?).await.context("can't read the inbox")?.iter().map(prompt).collect()
+        Ok(self.readable(&rows.fetch_all(&mut *self.read().await?).await.context("can't read the inbox")?))
     }
 
     /// The scheduled nudges that were stored since `since`.
     pub async fn recent_nudges(&self, since: Timestamp) -> anyhow::Result<Vec<Prompt>> {
         let rows = sqlx::query(select!("WHERE dedup_key LIKE 'nudge/%' AND created >= $1 ORDER BY seq"));
-        rows.bind(micros(since))
-            .fetch_all(&mut *self.read().await?)
-            .await
-            .context("can't read the inbox")?
-            .iter()
-            .map(prompt)
-            .collect()
+        let rows = rows.bind(micros(since)).fetch_all(&mut *self.read().await?).await;
+        Ok(self.readable(&rows.context("can't read the inbox")?))
+    }
+
+    /// The prompts among `rows` that can be read.
+    fn readable(&self, rows: &[SqliteRow]) -> Vec<Prompt> {
+        self.unreadable.without("prompt", "id", rows, prompt)
     }
 
     /// Moves a prompt on, if it still is in the state that the caller saw; says whether it did.
@@ -256,17 +253,15 @@ impl Store {
 
     /// Every step of a prompt's life, in order.
     pub async fn trace(&self, id: &PromptId) -> anyhow::Result<Vec<Transition>> {
-        let rows = sqlx::query("SELECT at, detail, cause FROM transition WHERE prompt = $1 ORDER BY seq");
+        let rows = sqlx::query("SELECT seq, at, detail, cause FROM transition WHERE prompt = $1 ORDER BY seq");
         let rows = rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the trace")?;
-        rows.iter()
-            .map(|row| {
-                Ok(Transition {
-                    at: timestamp(row.try_get("at")?)?,
-                    state: from_json(row.try_get("detail")?)?,
-                    cause: row.try_get("cause")?,
-                })
+        Ok(self.unreadable.without("transition", "seq", &rows, |row| {
+            Ok(Transition {
+                at: timestamp(row.try_get("at")?)?,
+                state: from_json(row.try_get("detail")?)?,
+                cause: row.try_get("cause")?,
             })
-            .collect()
+        }))
     }
 }
 

@@ -17,6 +17,7 @@ mod integrity;
 mod mirror;
 mod nudge;
 pub mod slack;
+mod unreadable;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use inbox::{Inserted, insert_prompt};
 pub use integrity::{Integrity, Writer as DatabaseWriter, integrity};
 pub use mirror::{Offset, RecordBatch};
 pub use nudge::nudge_key;
+use unreadable::Unreadable;
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,6 +49,7 @@ pub struct Store {
     reader: Arc<Mutex<Option<SqliteConnection>>>,
     options: SqliteConnectOptions,
     line: Arc<Mutex<Option<Writer>>>,
+    unreadable: Arc<Unreadable>,
 }
 
 /// The connection that writes. It and the one that reads are kept by hand and not in a pool, which would ask a connection
@@ -131,7 +134,8 @@ impl Store {
             .busy_timeout(Duration::from_secs(10))
             .disable_statement_logging();
         let reader = check(&options, path).await?;
-        Ok(Self { reader: Arc::new(Mutex::new(Some(reader))), options, line: Arc::default() })
+        let reader = Arc::new(Mutex::new(Some(reader)));
+        Ok(Self { reader, options, line: Arc::default(), unreadable: Arc::default() })
     }
 
     /// Closes every connection; what was committed is in the file.
@@ -142,6 +146,11 @@ impl Store {
                 tracing::debug!(%error, "the database was not closed cleanly; it is whole all the same");
             }
         }
+    }
+
+    /// The rows that were met and can't be read, for people.
+    pub fn unreadable(&self) -> Vec<String> {
+        self.unreadable.told()
     }
 
     /// The connection that reads, for one query: never held over another await.
@@ -328,6 +337,44 @@ mod tests {
             assert!(!store.finish(&prompt, &done, "idle", now, &facts).await.unwrap(), "stored twice");
             let rows = store.feed_of_turn(&id).await.unwrap().len();
             assert_eq!(rows, if known.is_empty() { facts.len() } else { known.len() });
+        }
+    }
+
+    #[tokio::test]
+    async fn one_row_that_cannot_be_read_takes_nothing_along_and_is_told() {
+        let (_directory, store) = scratch().await;
+        let (now, ann) = (Timestamp::UNIX_EPOCH, "ann".parse().unwrap());
+        let mut ids = Vec::new();
+        for key in ["a", "b", "c"] {
+            ids.push(store.insert_prompt(&new_prompt(key), now).await.unwrap().id().clone());
+            let facts = vec![(now, None, Fact::Said { text: key.into() })];
+            let batch = RecordBatch { facts, open_turn: "{}".into(), ..RecordBatch::default() };
+            store.append_records(&ann, &batch, now).await.unwrap();
+        }
+        assert_eq!(store.unreadable(), [""; 0]);
+        let mut write = store.write().await.unwrap();
+        for sql in [
+            "UPDATE inbox SET detail = '{\"state\":\"teleported\"}' WHERE dedup_key = 'b'",
+            "UPDATE transition SET detail = 'x' WHERE prompt = (SELECT id FROM inbox WHERE dedup_key = 'a')",
+            "UPDATE feed SET fact = '{\"fact\":\"sang\"}' WHERE seq <= 2",
+        ] {
+            sqlx::query(sql).execute(write.connection()).await.unwrap();
+        }
+        write.commit().await.unwrap();
+
+        for _ in 0..2 {
+            let open: Vec<PromptId> =
+                store.open_prompts(&ann).await.unwrap().into_iter().map(|prompt| prompt.id).collect();
+            assert_eq!(open, [ids[0].clone(), ids[2].clone()]);
+            assert_eq!(store.latest_prompts().await.unwrap().len(), 1);
+            assert_eq!(store.prompt(&ids[1]).await.unwrap(), None);
+            assert_eq!(store.trace(&ids[0]).await.unwrap(), []);
+            assert_eq!(store.trace(&ids[2]).await.unwrap().len(), 1);
+            // A reader that asks for two gets two, and never nothing while something is left.
+            assert_eq!(store.feed_after(0, 1).await.unwrap()[0].fact, Fact::Said { text: "c".into() });
+            let told = store.unreadable();
+            assert_eq!(told.len(), 4, "{told:?}");
+            assert!(told.iter().any(|line| line.contains(ids[1].as_str()) && line.contains("teleported")), "{told:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleetd::config::{self, CrashPoint, Environment};
 use fleetd::daemon::protocol::Keep;
@@ -55,6 +55,7 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
     let mut fleet = Fleet::new(&entries);
     let mut prompts: Vec<(&str, PromptId)> = Vec::new();
     let mut done = BTreeMap::<String, usize>::new();
+    let start = Instant::now();
     for injection in 0..injections {
         let point = CrashPoint::ALL[injection % CrashPoint::ALL.len()];
         // The first launches happen once; from then on only an agent that died is started.
@@ -73,6 +74,16 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
     }
     fleet.unset("FLEET_CRASH_AT");
     fleet.start().await;
+    // Thousands of injections leave a long queue behind: it may take its time, as long as it gets shorter.
+    let mut queued = usize::MAX;
+    while queued > 0 {
+        let before = queued;
+        queued = until("the queue gets shorter", async || {
+            let left = fleet.status().agents.iter().map(|agent| agent.queued).sum::<usize>();
+            (left < before).then_some(left)
+        })
+        .await;
+    }
     until("nothing is under way any more", async || {
         let agents = fleet.status().agents;
         let rests = |agent: &fleetd::daemon::protocol::AgentStatus| {
@@ -97,7 +108,7 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
         // The first prompt of all, too.
         assert_eq!(fleet.transcript(slug).matches("init · agents.yaml").count(), 1, "{slug}");
     }
-    println!("{injections} crashes ({done:?}), {} prompts: {states:?}", prompts.len());
+    println!("{injections} crashes ({done:?}), {} prompts: {states:?}, in {:.0?}", prompts.len(), start.elapsed());
     assert_eq!(states, BTreeMap::from([("done".to_owned(), prompts.len())]));
 }
 

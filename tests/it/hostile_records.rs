@@ -1,10 +1,11 @@
 //! What hostile records may not do to the feed: backlogs, people who type into a running turn, conversations that change.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fleetd::mirror::Mirror;
-use fleetd::model::{Fact, NewPrompt, Outcome, Prompt, PromptId, PromptState, Slug, Source, SystemClock, text};
+use fleetd::model::{Fact, NewPrompt, Outcome, PromptId, PromptState, Slug, Source, SystemClock, text};
 use fleetd::runtime::{Claude, Codex, RecordKind, RecordSource, Runtime};
 use fleetd::store::Store;
 use jiff::Timestamp;
@@ -32,8 +33,14 @@ impl Records {
 
     /// A prompt that was typed; its id and the text that stands in the agent's record.
     async fn typed(&self, body: &str) -> (PromptId, String) {
+        let id = PromptId::random();
+        let typed = self.typed_with(id.clone(), body, None).await;
+        (id, typed)
+    }
+
+    async fn typed_with(&self, id: PromptId, body: &str, text: Option<&str>) -> String {
         let new = NewPrompt {
-            id: PromptId::random(),
+            id,
             agent: self.agent.clone(),
             source: Source::Cli,
             who: "ann".into(),
@@ -45,11 +52,25 @@ impl Records {
         };
         self.store.insert_prompt(&new, Timestamp::now()).await.unwrap();
         let prompt = self.store.prompt(&new.id).await.unwrap().unwrap();
-        let typed = text::compose(&prompt, &[], None);
+        let typed = text.map_or_else(|| text::compose(&prompt, &[], None), str::to_owned);
         let state = PromptState::Submitted { attempt: 1, steering: false };
         assert!(self.store.begin_typing(&prompt, &[], &state, "test", &typed, Timestamp::now()).await.unwrap());
-        let _: Prompt = prompt;
-        (new.id, typed)
+        typed
+    }
+
+    /// Prompts that were typed exactly as they stand in the real record `lines`.
+    async fn typed_as_recorded(&self, runtime: &dyn Runtime, kind: RecordKind, lines: &[&str]) -> Vec<PromptId> {
+        let mut ids = Vec::new();
+        for record in lines.iter().flat_map(|line| runtime.read_record(kind, line)) {
+            let Some(text) = record.taken() else { continue };
+            let id = text::header_id(text).unwrap();
+            if ids.contains(&id) {
+                continue;
+            }
+            self.typed_with(id.clone(), &id.to_string(), Some(text)).await;
+            ids.push(id);
+        }
+        ids
     }
 
     /// Mirrors until nothing is left to read.
@@ -167,4 +188,163 @@ async fn an_open_turn_that_cannot_be_read_does_not_silence_its_agent_for_ever() 
     append(&records.file("transcript"), &[user(1, &typed), said(2, "one")]);
     records.read(Arc::new(Claude::new())).await;
     assert_eq!(records.told(&id).await, ["P start the question", "P said one"]);
+}
+
+/// A real run in which prompts were typed while turns ran, streamed text and tools, and Escape was pressed.
+const STEERED: [(&str, &str); 2] = [
+    ("transcript", include_str!("../fixtures/records/claude-2.1.197/transcript-steered.jsonl")),
+    ("hooks", include_str!("../fixtures/records/claude-2.1.197/hooks-steered.jsonl")),
+];
+
+/// How often each prompt's turn was begun, and how it ended, in order.
+async fn turns(records: &Records) -> BTreeMap<String, Vec<String>> {
+    let mut turns = BTreeMap::<String, Vec<String>>::new();
+    for row in records.store.feed_after(0, 500).await.unwrap() {
+        let told = match row.fact {
+            Fact::TurnStarted { .. } => "start".to_owned(),
+            Fact::Steered { into } => format!("into {into}"),
+            Fact::TurnEnded { outcome, .. } => format!("{outcome:?}"),
+            _ => continue,
+        };
+        turns.entry(row.turn.expect("every prompt was ours").to_string()).or_default().push(told);
+    }
+    turns
+}
+
+#[tokio::test]
+async fn prompts_that_the_real_claude_took_together_are_each_answered_once_and_none_is_called_interrupted() {
+    let claude: Arc<dyn Runtime> = Arc::new(Claude::new());
+    // In one reading, and line by line as the records grow, in the order of the clock.
+    for portions in [false, true] {
+        let records = Records::new().await;
+        let transcript: Vec<&str> = STEERED[0].1.lines().collect();
+        let ids = records.typed_as_recorded(&*claude, RecordKind::Transcript, &transcript).await;
+        assert!(ids.len() > 9, "{ids:?}");
+        let mut lines: Vec<(Option<Timestamp>, &str, &str)> = Vec::new();
+        for (name, text) in STEERED {
+            let mut latest = None;
+            for line in text.lines() {
+                latest = latest.max(claude.record_time(line));
+                lines.push((latest, name, line));
+            }
+        }
+        lines.sort_by_key(|(at, ..)| *at);
+        for (_, name, line) in lines {
+            append(&records.file(name), &[line.to_owned()]);
+            if portions {
+                records.read(Arc::clone(&claude)).await;
+            }
+        }
+        records.read(Arc::clone(&claude)).await;
+        let turns = turns(&records).await;
+        for id in &ids {
+            let cut = ["0123456789bc", "0123456789bd"].contains(&id.as_str());
+            let expected: &[&str] = match id.as_str() {
+                // The last turn of the capture still ran.
+                "0123456789be" => &["start"],
+                "0123456789c2" => &["into 0123456789c1"],
+                "0123456789c3" => &["into 0123456789bb"],
+                "0123456789c5" => &["into 0123456789c4"],
+                _ if cut => &["start", "Interrupted"],
+                _ => &["start", "Completed"],
+            };
+            assert_eq!(turns[id.as_str()], expected, "{id} in portions: {portions}; {turns:#?}");
+        }
+        let said: Vec<String> = records
+            .store
+            .feed_after(0, 500)
+            .await
+            .unwrap()
+            .into_iter()
+            .filter_map(|row| if let Fact::Said { text } = row.fact { Some(text) } else { None })
+            .collect();
+        let mut once = said.clone();
+        once.dedup();
+        assert_eq!(said, once);
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_steered_a_real_codex_is_answered_in_the_turn_it_steered() {
+    let codex: Arc<dyn Runtime> = Arc::new(Codex::new());
+    let records = Records::new().await;
+    let rollout = include_str!("../fixtures/records/codex-0.169.0/rollout-steered-while-talking.jsonl");
+    let lines: Vec<&str> = rollout.lines().collect();
+    let ids = records.typed_as_recorded(&*codex, RecordKind::Transcript, &lines).await;
+    std::fs::write(records.file("transcript"), rollout).unwrap();
+    records.read(codex).await;
+    let turns = turns(&records).await;
+    for id in ids {
+        let expected: &[&str] = match id.as_str() {
+            "0123456789bd" | "0123456789be" => &["start", "Interrupted"],
+            "0123456789c1" => &["into 0123456789ba"],
+            "0123456789c3" => &["into 0123456789bb"],
+            _ => &["start", "Completed"],
+        };
+        assert_eq!(turns[id.as_str()], expected, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_was_rewritten_is_told_neither_twice_nor_with_a_gap() {
+    type Rewrite = fn(&Path);
+    let rows: [(&str, Rewrite); 5] = [
+        ("restored from a copy of before", |path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let first = text.lines().next().unwrap();
+            std::fs::write(path, format!("{first}\n")).unwrap();
+        }),
+        ("emptied", |path| std::fs::write(path, "").unwrap()),
+        ("replaced by the same", |path| {
+            std::fs::copy(path, path.with_extension("new")).unwrap();
+            std::fs::rename(path.with_extension("new"), path).unwrap();
+        }),
+        ("with more in front", |path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            std::fs::write(path, format!("{}\n{text}", said(0, "older"))).unwrap();
+        }),
+        ("the same length, another word", |path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            std::fs::write(path, text.replace("\"one\"", "\"eno\"")).unwrap();
+        }),
+    ];
+    for (name, rewrite) in rows {
+        let records = Records::new().await;
+        let (id, typed) = records.typed("the question").await;
+        let path = records.file("transcript");
+        append(&path, &[user(1, &typed), said(2, "one")]);
+        records.read(Arc::new(Claude::new())).await;
+        rewrite(&path);
+        // Once before anything is new, and once after.
+        records.read(Arc::new(Claude::new())).await;
+        append(&path, &[said(3, "two")]);
+        append(&records.file("hooks"), &[stop_hook(4, "two")]);
+        records.read(Arc::new(Claude::new())).await;
+        let expected = ["P start the question", "P said one", "P said two", "P end"];
+        assert_eq!(records.told(&id).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn last_words_in_several_blocks_are_told_once_and_the_same_words_of_the_next_turn_are_told_too() {
+    let records = Records::new().await;
+    let (id, typed) = records.typed("the question").await;
+    append(&records.file("transcript"), &[user(1, &typed), said(2, "one"), said(3, "two")]);
+    append(&records.file("hooks"), &[submit_hook(1, &typed), stop_hook(4, "one\n\ntwo"), stop_hook(5, "late")]);
+    records.read(Arc::new(Claude::new())).await;
+    assert_eq!(records.told(&id).await, ["P start the question", "P said one", "P said two", "P end"]);
+    // This turn's words never come into the transcript; the next one's are the same.
+    let (second, typed) = records.typed("the second").await;
+    append(&records.file("hooks"), &[submit_hook(6, &typed), stop_hook(7, "Done.")]);
+    append(&records.file("transcript"), &[user(6, &typed)]);
+    records.read(Arc::new(Claude::new())).await;
+    let (third, typed) = records.typed("the third").await;
+    append(&records.file("hooks"), &[submit_hook(8, &typed)]);
+    append(&records.file("transcript"), &[user(8, &typed), said(9, "Done.")]);
+    append(&records.file("hooks"), &[stop_hook(10, "Done.")]);
+    records.read(Arc::new(Claude::new())).await;
+    for (id, body) in [(&second, "the second"), (&third, "the third")] {
+        let own: Vec<String> = records.told(id).await.into_iter().filter(|line| line.starts_with('P')).collect();
+        assert_eq!(own, [format!("P start {body}"), "P said Done.".to_owned(), "P end".to_owned()]);
+    }
 }

@@ -119,3 +119,21 @@ async fn an_uncertain_prompt_is_given_again_under_a_new_id_so_that_the_first_try
     assert_eq!(fleet.trace(&first).steps.last().unwrap().state.name(), StateName::Uncertain);
     assert_eq!(fleet.transcript("ann").matches("\"type\":\"prompt\"").count(), 1);
 }
+
+#[tokio::test]
+async fn a_prompt_whose_agent_was_taken_out_of_the_file_is_shown_and_expires_all_the_same() {
+    let mut fleet = Fleet::new(&(Fleet::practice("ann") + &Fleet::practice("gone")));
+    fleet.start().await;
+    fleet.fleet(&["pause", "gone"]);
+    let id = fleet.fleet(&["send", "gone", "--no-wait", "wait for me"]);
+    fleet.kill();
+    fleet.configure(&Fleet::practice("ann"));
+    fleet.start().await;
+    let waiting = queue(&fleet).prompts;
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].held.as_deref().is_some_and(|held| held.contains("agents.yaml")), "{waiting:?}");
+    fleet.move_clock(25 * 3600);
+    fleet.until_prompt(&id, "expired", |state| *state == PromptState::Expired).await;
+    assert!(queue(&fleet).prompts.is_empty());
+    assert!(fleet.feed().iter().any(|row| format!("{:?}", row.fact).contains("time was over")), "nobody was told");
+}

@@ -35,7 +35,7 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     let above = &rows[composer.saturating_sub(NEAR)..composer];
     let busy = above.iter().any(|row| row.text.starts_with(['•', '◦']) && row.text.contains("esc to interrupt)"));
     let activity = Some(if busy { Activity::Busy } else { Activity::Idle });
-    ScreenReading { activity, input: content(rows, composer) }
+    ScreenReading { activity, input: content(screen, composer) }
 }
 
 /// `›`, or `>` in the login's menu and with two blanks before it in the choice of a conversation, and not dim.
@@ -46,10 +46,13 @@ fn is_bright_sign(row: &Row) -> bool {
     is_sign && !row.dim.iter().any(|range| range.contains(&sign))
 }
 
-/// The composer's text: from its sign to the blank row above the footer. The placeholder is dim.
-fn content(rows: &[Row], composer: usize) -> InputBox {
+/// The composer's text: from its sign to the blank row above the footer. A long text pushes the footer off the screen: then
+/// no blank row stands below the cursor, and those above it are the text's own. The placeholder is dim.
+fn content(screen: &Screen, composer: usize) -> InputBox {
+    let rows = &screen.rows;
     let last = rows.iter().rposition(|row| !row.text.is_empty()).unwrap_or(composer);
-    let footer = (composer..=last).rev().find(|&index| rows[index].text.is_empty()).unwrap_or(last + 1);
+    let below = composer.max(screen.cursor_row + 1);
+    let footer = (below..=last).rev().find(|&index| rows[index].text.is_empty()).unwrap_or(last + 1);
     let written = rows[composer..footer.max(composer + 1)].iter().enumerate();
     let texts: Vec<String> =
         written.map(|(index, row)| bright(row, if index == 0 { '›'.len_utf8() } else { 0 })).collect();
@@ -90,6 +93,14 @@ mod tests {
         ] {
             assert_eq!(reading(name), (Some(activity), input), "{name}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_prompt_that_fills_the_screen_is_not_lost() {
+        let (activity, input) = reading("draft-fills-the-screen");
+        let InputBox::Holds(held) = input else { panic!("{input:?}") };
+        assert_eq!(activity, Some(Activity::Idle));
+        assert!(held.starts_with("line 38\n") && held.ends_with("line 59\n\nthe last paragraph;"), "{held}");
     }
 
     #[test]
