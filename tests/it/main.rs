@@ -29,3 +29,5 @@ mod tidy;
 mod tmux_failures;
 mod tmux_paste;
 mod tmux_sessions;
+mod traps_agents;
+mod traps_tmux;
