@@ -5,6 +5,7 @@
 mod bad_input;
 mod cli;
 mod frozen;
+mod fuzz_parsers;
 mod git_repositories;
 mod hostile_crashes;
 mod hostile_fleet;
