@@ -12,6 +12,7 @@ mod hostile_fleet;
 mod hostile_records;
 mod line_program;
 mod main_job;
+mod many_agents;
 mod packaging;
 mod practice_agent;
 mod practice_hook;
