@@ -32,7 +32,7 @@ pub async fn end(state: &Path) -> anyhow::Result<()> {
     }
     bail!(
         "its earlier process {0} still runs outside its pane, and a second one would go on with the same conversation: \
-         end it (`kill -9 {0}`)",
+         end it (`kill {0}`, or `kill -9 {0}` where it ignores that)",
         mark.pid
     )
 }
