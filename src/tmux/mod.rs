@@ -16,6 +16,7 @@ mod occupant;
 mod pane;
 mod parse;
 mod process;
+mod reap;
 mod screen;
 mod server;
 mod start;
