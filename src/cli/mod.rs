@@ -2,12 +2,14 @@
 //!
 //! `hook` and `launch` run beneath every agent and many times an hour: they start no async runtime, read no config and go
 //! through no argument parser. No verb may touch the store: they speak to the daemon through its local API.
+//! `doctor`, which is asked most where no daemon comes up, may ask whether the database is sound, and nothing else of it.
 
 mod append;
 mod attach;
 mod check;
 mod client;
 mod daemon;
+pub mod doctor;
 mod exit;
 mod hold;
 pub mod hook;
@@ -85,6 +87,8 @@ enum Verb {
     Reconcile(reconcile::ReconcileArgs),
     /// Show a prompt's whole life
     Trace(trace::TraceArgs),
+    /// Tell what is wrong with this box, and how to mend it
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell
     Completions(papers::CompletionsArgs),
     /// Write the man pages into a directory
@@ -131,6 +135,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => client(hold::stop(&args, &surroundings)),
         Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
+        Verb::Doctor(args) => client(doctor::run(&args, &surroundings)),
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::civil::Date;
@@ -18,15 +19,23 @@ use crate::store::nudge_key;
 /// The note that tells, over restarts, when the schedule was last looked at.
 const LAST_PASS: &str = "schedule.last_pass";
 
+/// How soon after a look at the schedule the next one may be.
+const BETWEEN: Duration = Duration::from_millis(200);
+
 /// Looks at the clock until the daemon stops.
 pub async fn run(running: Arc<Running>, stamps: Stamps) {
     let mut stop = running.stop.subscribe();
     loop {
         let problem = pass(&running, &stamps).await.err().map(|error| format!("{error:#}"));
         running.set_problem("schedule", problem);
+        let called = async {
+            // Every prompt that moves calls; two hundred at once are one call.
+            tokio::time::sleep(BETWEEN).await;
+            running.schedule.notified().await;
+        };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = running.schedule.notified() => {}
+            () = called => {}
         }
     }
 }

@@ -20,6 +20,11 @@ pub enum Worktree {
 }
 
 impl Git {
+    /// What `git --version` prints: `git version 2.39.5`.
+    pub async fn version(&self) -> Result<String, GitError> {
+        self.run("--version", Path::new("/"), ["--version"]).await
+    }
+
     /// The URL of a repository's `origin`; none where the directory is no repository of its own or has no such remote.
     /// Credentials in it are kept: never log it.
     pub async fn origin_url(&self, clone: &Path) -> Result<Option<String>, GitError> {

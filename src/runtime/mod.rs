@@ -4,6 +4,7 @@
 //! Pure: a screen or a record in, a state out; a configuration in, a launch out. No file is opened and no process started
 //! here. What each runtime must do is stated by the conformance suite in `tests/it/runtime_conformance.rs`.
 
+mod account;
 mod claude;
 mod codex;
 mod command;
@@ -25,6 +26,7 @@ use crate::config::{Agent, RuntimeConfig};
 use crate::model::{Outcome, Usage};
 use crate::tmux::Screen;
 
+pub use account::{Account, FileText, Login, Trust, account, account_files};
 pub use claude::Claude;
 pub use codex::Codex;
 pub use command::{Command, SILENCE};

@@ -79,7 +79,7 @@ async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
 }
 
 /// Whether agents.yaml gives an id rather than a name: names are in lower case.
-fn is_id(written: &str) -> bool {
+pub(super) fn is_id(written: &str) -> bool {
     written.len() >= 9
         && written.starts_with(['C', 'G'])
         && written.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_channel_is_found_by_name_or_id_and_followed_when_it_is_renamed() {
-        let channel = |id: &str, name: &str| Channel { id: id.into(), name: name.into() };
+        let channel = |id: &str, name: &str| Channel { id: id.into(), name: name.into(), is_member: None };
         let listed = [channel("C00000001", "agent-pr"), channel("C00000002", "pr")];
         for (written, cached, expected) in [
             ("#pr", None, Some("C00000002")),

@@ -13,6 +13,7 @@ mod directory;
 mod feed;
 mod from_slack;
 mod inbox;
+mod inspect;
 mod markdown;
 mod outbox;
 mod pace;
@@ -33,6 +34,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use from_slack::EVENTS;
+pub use inspect::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
 pub use status::BridgeStatus;
 pub use web::METHODS;
 

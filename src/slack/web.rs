@@ -140,6 +140,7 @@ pub(super) struct Channel {
     pub(super) id: String,
     #[serde(default)]
     pub(super) name: String,
+    pub(super) is_member: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -354,7 +355,7 @@ impl Web {
 }
 
 /// The connector, with the system's certificates; a plain address needs none, so it works where there are none.
-fn https(api_url: Option<&str>) -> anyhow::Result<HttpsConnector<HttpConnector>> {
+pub(super) fn https(api_url: Option<&str>) -> anyhow::Result<HttpsConnector<HttpConnector>> {
     let provider = rustls::crypto::ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if api_url.is_some_and(|url| url.starts_with("http://")) {
@@ -400,7 +401,7 @@ fn judge(method: &'static str, error: &SlackClientError) -> CallError {
     }
 }
 
-fn judge_code(method: &'static str, code: &str) -> CallError {
+pub(super) fn judge_code(method: &'static str, code: &str) -> CallError {
     let code = code.to_owned();
     match code.as_str() {
         "ratelimited" | "rate_limited" => CallError::RateLimited { method, wait: UNTOLD_WAIT },
@@ -418,7 +419,7 @@ fn judge_code(method: &'static str, code: &str) -> CallError {
     }
 }
 
-fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+pub(super) fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -4,6 +4,7 @@
 //! this fleet is not touched. One agent's failure is that agent's alone.
 
 mod conversation;
+mod orphan;
 mod plan;
 mod seed;
 
@@ -183,6 +184,7 @@ impl Supervisor {
             Step::Create { .. } => None,
             Step::Respawn { pane, .. } | Step::Pause { pane, .. } => Some(pane),
         };
+        orphan::end(&setup.state).await?;
         let row = self.store.conversation(agent).await?;
         let identity = setup.runtime.identity();
         let known = row.as_ref().map(|row| row.id.as_str());

@@ -63,13 +63,17 @@ pub(super) enum Start {
 
 /// The installed tmux, if it is new enough.
 pub(super) async fn version(options: &ServerOptions) -> Result<Version> {
+    let printed = words(options).await?;
+    let found = Version::from_str(&printed).map_err(|message| TmuxError::Refused { command: "-V", message })?;
+    if found < Version::NEEDED { Err(TmuxError::TooOld { found, needed: Version::NEEDED }) } else { Ok(found) }
+}
+
+/// What `tmux -V` prints.
+pub(super) async fn words(options: &ServerOptions) -> Result<String> {
     let mut process = Process::new("tmux");
     surround(&mut process, options);
     process.arg("-V");
-    let printed = run(process, "-V", options).await?;
-    let found =
-        Version::from_str(&printed.join("\n")).map_err(|message| TmuxError::Refused { command: "-V", message })?;
-    if found < Version::NEEDED { Err(TmuxError::TooOld { found, needed: Version::NEEDED }) } else { Ok(found) }
+    Ok(run(process, "-V", options).await?.join("\n"))
 }
 
 /// Runs `sequence` in one exec and yields the lines it printed.

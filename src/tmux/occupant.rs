@@ -55,6 +55,8 @@ pub struct ProcessStatus {
     pub start: u64,
     /// Whether its process group is the one in its terminal's foreground.
     pub foreground: bool,
+    /// Whether it has a terminal: one whose terminal was hung up has none any more.
+    pub terminal: bool,
 }
 
 impl ProcessStatus {
@@ -71,11 +73,12 @@ impl ProcessStatus {
     /// Field 2, the name, may hold spaces and parentheses: the rest begins behind the last one.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let [state, _parent, group, _session, _terminal, foreground, ..] = fields.as_slice() else { return None };
+        let [state, _parent, group, _session, terminal, foreground, ..] = fields.as_slice() else { return None };
         if matches!(*state, "Z" | "X") {
             return None;
         }
-        Some(Self { start: fields.get(19)?.parse().ok()?, foreground: group == foreground })
+        let start = fields.get(19)?.parse().ok()?;
+        Some(Self { start, foreground: group == foreground, terminal: *terminal != "0" })
     }
 }
 
@@ -116,10 +119,13 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_make_a_stranger_pass_for_the_agent() {
         let read = |foreground| ProcessStatus::parse(&STAT.replace("FG", foreground));
-        assert_eq!(read("42"), Some(ProcessStatus { start: 777, foreground: true }));
-        assert_eq!(read("43"), Some(ProcessStatus { start: 777, foreground: false }));
+        let agent = ProcessStatus { start: 777, foreground: true, terminal: true };
+        assert_eq!(read("42"), Some(agent));
+        assert_eq!(read("43"), Some(ProcessStatus { foreground: false, ..agent }));
         assert_eq!(ProcessStatus::parse(&STAT.replace(" S ", " Z ")), None);
         assert_eq!(ProcessStatus::parse("junk"), None);
+        let hung_up = ProcessStatus::parse(&STAT.replace(" 34816 FG", " 0 -1")).unwrap();
+        assert!(!hung_up.terminal && !hung_up.foreground);
     }
 
     #[test]

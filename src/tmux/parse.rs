@@ -204,7 +204,41 @@ mod tests {
         assert!(answer.cut && answer.lines.len() < 1_000_000);
     }
 
+    /// What a client printed in a real life, with a screen that shows guard lines.
+    const LIFE: &str = "%begin 1700000000 260 0\n%end 1700000000 260 0\n%window-add @0\n%sessions-changed\n\
+        %session-changed $0 _fleet\n%begin 1700000001 268 1\npane\t%0\tann\t42\t0\n%end 1700000001 268 1\n\
+        %output %0 \\033[1mx\n%begin 1700000001 269 1\n%end 1700000001 268 1\n%exit\nü\n%end 1700000001 269 1\n\
+        %begin 1700000002 270 1\ncan't find pane: %9\n%error 1700000002 270 1\n%unlinked-window-close @3\n";
+
     proptest! {
+        #[test]
+        fn a_mangled_life_reads_alike_however_it_is_cut_and_its_end_is_still_seen(
+            wounds in prop::collection::vec((0_usize..600, any::<u8>(), 0_usize..30), 0..6),
+            cuts in prop::collection::vec(0_usize..600, 0..12),
+        ) {
+            let mut text = LIFE.as_bytes().to_vec();
+            for (at, byte, gone) in wounds {
+                let at = at % (text.len() + 1);
+                let end = (at + gone).min(text.len());
+                text.splice(at..end, [byte]);
+            }
+            // Whatever is open is closed by its own guard, as tmux does; what comes then is whole.
+            text.extend_from_slice(b"\n%end 1700000001 269 1\n%end 1700000001 268 1\n%end 1700000002 270 1\n");
+            text.extend_from_slice(b"%end 1700000000 260 0\n%sessions-changed\n");
+            let whole = Parser::default().feed(&text);
+            let mut parser = Parser::default();
+            let mut pieces = Vec::new();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            let mut start = 0;
+            for cut in cuts.into_iter().chain([text.len()]) {
+                pieces.extend(parser.feed(&text[start..cut]));
+                start = cut;
+            }
+            prop_assert_eq!(&whole, &pieces);
+            prop_assert!(parser.open.is_some() || whole.last() == Some(&Event::SessionsChanged));
+        }
+
         #[test]
         fn junk_never_panics_and_never_hides_the_next_session_change(
             junk in prop::collection::vec(prop_oneof![

@@ -12,6 +12,7 @@ use super::control::{Connection, Happening};
 use super::exec::{Start, Variables, Version, execute, version};
 use super::leftover;
 use super::parse::Notice;
+use super::reap::Asked;
 use super::{Result, TmuxError};
 
 /// The shortest and the longest wait before the control client is opened again.
@@ -54,6 +55,7 @@ pub(super) struct Inner {
     /// Set while a task keeps trying to open the connection again.
     reopening: AtomicBool,
     notices: broadcast::Sender<Notice>,
+    pub(super) asked: Asked,
 }
 
 /// Whether a call whose answer was lost may be made again.
@@ -75,6 +77,7 @@ impl Server {
             opening: tokio::sync::Mutex::default(),
             reopening: AtomicBool::new(false),
             notices,
+            asked: Asked::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -40,6 +40,11 @@ pub struct NewSession {
 impl Server {
     /// All panes of all sessions but the keeper's.
     pub async fn panes(&self) -> Result<Vec<Pane>> {
+        let panes = self.list().await?;
+        self.reaped(panes).await
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<Pane>> {
         let tags = &self.inner.options.tags;
         let command = Command::new("list-panes").args(["-a", "-F"]).arg(pane::format(tags));
         let lines = self.call("list-panes", Repeat::Safe, vec![command]).await?;

@@ -215,8 +215,11 @@ async fn a_missing_cli_is_named_and_not_tried_in_a_loop_and_the_other_agent_runs
     let mut fleet = Fleet::new(&(broken.to_owned() + &Fleet::practice("bob")));
     fleet.start().await;
     assert!(fleet.fleet(&["send", "bob", "--reply", "hello"]).contains("hello"));
-    // tmux 3.3a does not always learn the status of a program that ends at once; then it only "ended".
-    let parts = ["ann: it e", "soon after each of", "could not start claude: is it installed", "fleet reconcile"];
+    let parts = [
+        "ann: it exited with status 127 soon after each of",
+        "could not start claude: is it installed",
+        "fleet reconcile",
+    ];
     until_status(&fleet, "the status names the missing CLI", &parts).await;
     fleet.until_state("ann", "ended").await;
     let starts = fleet.log().matches("started agent=ann").count();

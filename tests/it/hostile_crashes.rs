@@ -127,7 +127,7 @@ async fn a_long_backlog_of_records_does_not_make_a_prompt_look_lost_and_be_typed
     fleet.launch();
     until("the daemon dies", || std::future::ready(fleet.died().then_some(()))).await;
     until("the agent answered", async || fleet.transcript("ann").contains("turn_ended").then_some(())).await;
-    assert!(!fleet.screen("ann").contains("[fleet"));
+    until("the answer is drawn", async || (!fleet.screen("ann").contains("[fleet")).then_some(())).await;
     // What the agent wrote before it took the prompt, more than one reading takes in.
     let record = fleet.transcript("ann");
     let place = record.find("\n").unwrap() + 1;

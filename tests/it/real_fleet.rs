@@ -15,7 +15,8 @@ use crate::support::wait::until;
 /// The agents' entries with a schedule, and a channel each.
 const DAILY: &str = "    schedule: \"Mon..Sun 09:00\"\n    dailyPrompt: Look after the nightly build.\n";
 
-const BOTH: [(&str, Cli); 2] = [("claude-one", Cli::Claude), ("codex-one", Cli::Codex)];
+/// One agent of each CLI.
+pub const BOTH: [(&str, Cli); 2] = [("claude-one", Cli::Claude), ("codex-one", Cli::Codex)];
 
 #[tokio::test]
 async fn both_real_clis_come_up_take_prompts_and_come_back_as_themselves() {
@@ -191,7 +192,7 @@ async fn the_rest_of_an_answer_comes_to_slack_once_though_the_daemon_was_killed_
 }
 
 /// Types a line into an agent's pane as a person does, and sends it.
-async fn type_by_hand(fleet: &Fleet, slug: &str, line: &str) {
+pub async fn type_by_hand(fleet: &Fleet, slug: &str, line: &str) {
     fleet.tmux(&["send-keys", "-l", "-t", &format!("={slug}:"), line]);
     until(&format!("the box shows {line}"), async || fleet.screen(slug).contains(line).then_some(())).await;
     fleet.tmux(&["send-keys", "-t", &format!("={slug}:"), "Enter"]);

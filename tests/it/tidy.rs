@@ -93,3 +93,28 @@ fn every_file_says_why_it_exists_and_stays_readable() {
         assert!(code <= 450, "{} has {code} lines: is it one room?", file.display());
     }
 }
+
+#[test]
+fn every_trap_has_a_test_of_its_name() {
+    let tests: Vec<String> = ["tests/it", "src"]
+        .iter()
+        .flat_map(|room| rust_files(&root().join(room)))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let tests = tests.concat();
+    for file in ["traps_tmux", "traps_agents"] {
+        let text = fs::read_to_string(root().join(format!("tests/it/{file}.rs"))).unwrap();
+        let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(1).collect();
+        let named = |row: &str| Some(row.strip_suffix("` |")?.rsplit_once("| `")?.1.to_owned());
+        let names: Vec<String> =
+            rows.iter().map(|row| named(row).unwrap_or_else(|| panic!("{file}: no test in {row:?}"))).collect();
+        assert!(names.len() > 20, "{file}: the check sees no rows any more: {names:?}");
+        for name in &names {
+            assert!(tests.contains(&format!("fn {name}()")), "{file}: there is no test {name}");
+        }
+        for test in text.split("#[tokio::test").skip(1) {
+            let name = test.split("async fn ").nth(1).and_then(|rest| rest.split("()").next()).unwrap();
+            assert!(names.iter().any(|known| known == name), "{file}: the table does not name {name}");
+        }
+    }
+}

@@ -12,11 +12,11 @@ use crate::support::wait::until;
 
 const STAY: &str = "echo up; exec sleep 1000";
 
-/// tmux 3.3a sometimes misses that its child ended, until another one ends: so one ends at every look.
-async fn dead(tmux: &Tmux, server: &Server, pane: &Pane) -> Death {
-    until("the pane is dead and its end is known", async || {
-        tmux.by_hand(&["run-shell", "-b", "true"]);
-        server.pane(&pane.id).await.unwrap().unwrap().death.filter(|death| *death != Death::Unknown)
+/// How a pane's process ended, by the first list in which it is dead.
+async fn dead(server: &Server, pane: &Pane) -> Death {
+    until("the pane is dead", async || {
+        let panes = server.panes().await.unwrap();
+        panes.into_iter().find(|found| found.id == pane.id)?.death
     })
     .await
 }
@@ -62,11 +62,15 @@ async fn pr_never_gets_what_is_meant_for_pr_reviewer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agent_is_seen_with_its_status_and_comes_back_in_its_own_pane() {
     let (tmux, server) = Tmux::started().await;
-    let pane = server.create(&session("a", tmux.path(), "echo up; read line; exit 7")).await.unwrap();
+    let pane = server
+        .create(&session("a", tmux.path(), "echo up; read line; printf '\\n\\nlast words'; exit 7"))
+        .await
+        .unwrap();
     shown(&server, &pane, "up").await;
     server.press(&pane.id, Key::Enter).await.unwrap();
     wait_for_exit(pane.pid).await.unwrap();
-    assert_eq!(dead(&tmux, &server, &pane).await, Death::Exited(7));
+    assert_eq!(dead(&server, &pane).await, Death::Exited(7));
+    shown(&server, &pane, "last words").await;
 
     let argv: Vec<OsString> = ["sh", "-c", "pwd; exec sleep 1000"].map(Into::into).into();
     let state = tmux.path().join("state");
@@ -82,7 +86,7 @@ async fn a_dead_agent_is_seen_with_its_status_and_comes_back_in_its_own_pane() {
     let replaced = server.pane(&pane.id).await.unwrap().unwrap();
     assert_ne!(replaced.pid, back.pid);
     signal(replaced.pid, Signal::KILL);
-    assert_eq!(dead(&tmux, &server, &pane).await, Death::Killed(9));
+    assert_eq!(dead(&server, &pane).await, Death::Killed(9));
 }
 
 #[tokio::test(flavor = "multi_thread")]

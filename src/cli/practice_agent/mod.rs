@@ -24,7 +24,7 @@ use signal_hook::consts::{SIGTERM, SIGWINCH};
 
 use super::append::append_line;
 use crate::model::{Clock, SystemClock, TranscriptEntry, TranscriptLine};
-use keys::KeyReader;
+use keys::{Key, KeyReader};
 use state::{Effect, Event, State, Waits};
 use terminal::Terminal;
 
@@ -45,6 +45,9 @@ pub struct PracticeArgs {
     /// Let a turn that was asked to hold go on once this file exists
     #[arg(long, env = "FLEET_PRACTICE_GATE", value_name = "FILE")]
     pub gate: Option<PathBuf>,
+    /// Pass over so many Enters, as a CLI does that was too slow to read them
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub lose_enter: u32,
 }
 
 /// Runs the agent until it is told to quit.
@@ -110,6 +113,10 @@ impl Agent {
             }
             input.settle();
             for key in input.keys.drain(..) {
+                if key == Key::Enter && self.args.lose_enter > 0 {
+                    self.args.lose_enter -= 1;
+                    continue;
+                }
                 if self.happen(Event::Key(key))? == Flow::Quit {
                     return Ok(());
                 }
@@ -177,7 +184,7 @@ impl Agent {
 #[derive(Default)]
 struct Input {
     reader: KeyReader,
-    keys: Vec<keys::Key>,
+    keys: Vec<Key>,
     /// Since when an ESC stands alone.
     escape_at: Option<Instant>,
 }

@@ -37,7 +37,7 @@ const HOOKS: [&str; 9] = [
 ];
 
 /// How many characters of a key, from its end, Claude remembers as approved.
-const APPROVED_KEY_LENGTH: usize = 20;
+pub(super) const APPROVED_KEY_LENGTH: usize = 20;
 
 /// The runtime `claude`.
 #[derive(Debug, Clone, Copy, Default)]

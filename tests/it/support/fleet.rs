@@ -57,6 +57,23 @@ impl Fleet {
         fleet
     }
 
+    /// Another fleet, of these agents, on the same tmux socket; not started.
+    pub fn beside(other: &Self, agents: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("ft").tempdir_in("/tmp").unwrap();
+        let socket = other.socket.clone();
+        let fleet = Self { directory, socket, environment: BTreeMap::new(), daemon: None };
+        fleet.configure(agents);
+        fleet
+    }
+
+    /// What a person types to attach to an agent's session.
+    pub fn attach(&self, slug: &str) -> Vec<String> {
+        let session = format!("={slug}");
+        ["env", "-u", "TMUX", "tmux", "-u", "-L", &self.socket, "attach-session", "-t", &session]
+            .map(str::to_owned)
+            .into()
+    }
+
     /// One practice agent's entry.
     pub fn practice(slug: &str) -> String {
         format!(

@@ -7,6 +7,7 @@ pub mod bridge;
 pub mod fleet;
 pub mod model;
 pub mod private_tmux;
+pub mod proof;
 pub mod slack;
 pub mod tmux;
 pub mod wait;

@@ -23,6 +23,18 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 /// The fleet's own user.
 pub const BOT_USER: &str = "UFLEET001";
 
+/// What an app made from the manifest gets.
+pub const MANIFEST_SCOPES: [&str; 8] = [
+    "app_mentions:read",
+    "channels:history",
+    "channels:read",
+    "chat:write",
+    "groups:history",
+    "groups:read",
+    "reactions:write",
+    "users:read",
+];
+
 /// A message as the fake holds it.
 #[derive(Debug, Clone)]
 pub struct Posted {
@@ -64,6 +76,10 @@ struct World {
     silent: bool,
     page: usize,
     clock: u64,
+    /// The scopes that the bot token was given.
+    scopes: Vec<String>,
+    /// The channels that the app is not in.
+    outside: HashSet<String>,
 }
 
 enum Command {
@@ -99,7 +115,7 @@ impl FakeSlack {
     pub async fn start(channels: &[(&str, &str)], patience: Duration) -> Self {
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ws = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut world = World { page: 2, ..World::default() };
+        let mut world = World { page: 2, scopes: MANIFEST_SCOPES.map(str::to_owned).into(), ..World::default() };
         for (name, id) in channels {
             world.channels.insert((*id).to_owned(), (*name).to_owned());
             world.messages.insert((*id).to_owned(), Vec::new());
@@ -270,6 +286,16 @@ impl FakeSlack {
         } else {
             world.held.remove(method)
         };
+    }
+
+    /// The scopes that the bot token was given, from now on.
+    pub fn grant(&self, scopes: &[&str]) {
+        lock(&self.world).scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    }
+
+    /// Takes the app out of a public channel: it still sees it.
+    pub fn leave(&self, channel: &str) {
+        lock(&self.world).outside.insert(channel.to_owned());
     }
 
     /// The tokens stop working, or work again.

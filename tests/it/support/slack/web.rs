@@ -47,12 +47,21 @@ pub(super) async fn call(
         // A status that a proxy gives when the server's answer did not reach it.
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    let scopes = match method.as_str() {
+        "apps.connections.open" => "connections:write".to_owned(),
+        _ => lock(&shared.world).scopes.join(","),
+    };
+    let scopes = [("x-oauth-scopes", scopes)];
     match answer {
         Ok(mut answer) => {
             answer["ok"] = json!(true);
-            axum::Json(answer).into_response()
+            (scopes, axum::Json(answer)).into_response()
         }
-        Err(error) => axum::Json(json!({"ok": false, "error": error})).into_response(),
+        // A token that is none has no scopes to tell.
+        Err(error @ ("invalid_auth" | "not_authed" | "token_revoked")) => {
+            axum::Json(json!({"ok": false, "error": error})).into_response()
+        }
+        Err(error) => (scopes, axum::Json(json!({"ok": false, "error": error}))).into_response(),
     }
 }
 
@@ -101,9 +110,12 @@ impl World {
     fn method(&mut self, method: &str, arguments: &Value, sockets: SocketAddr) -> Answer {
         let text = |name: &str| arguments[name].as_str().filter(|value| !value.is_empty());
         let required = |name: &str| text(name).ok_or("invalid_arguments");
+        self.allowed(method)?;
         match method {
             "auth.test" => {
-                Ok(json!({"url": "https://x.slack.com/", "team_id": "T1", "user_id": BOT_USER, "bot_id": "B1"}))
+                let (team, user) = ("The Team", "fleet");
+                Ok(json!({"url": "https://x.slack.com/", "team": team, "user": user, "team_id": "T1",
+                    "user_id": BOT_USER, "bot_id": "B1"}))
             }
             "apps.connections.open" => {
                 self.clock += 1;
@@ -115,7 +127,10 @@ impl World {
                 let all: Vec<Value> = self
                     .channels
                     .iter()
-                    .map(|(id, name)| json!({"id": id, "name": name, "is_channel": true}))
+                    .map(|(id, name)| {
+                        let member = !self.outside.contains(id);
+                        json!({"id": id, "name": name, "is_channel": true, "is_member": member})
+                    })
                     .collect();
                 self.paged(arguments, "channels", all)
             }
@@ -188,6 +203,14 @@ impl World {
             }
             _ => Err("unknown_method"),
         }
+    }
+
+    /// A method that the token lacks a scope for is refused, as the real one does.
+    fn allowed(&self, method: &str) -> Result<(), &'static str> {
+        let needed = fleetd::slack::METHODS.iter().find(|(name, _)| *name == method).map(|(_, scopes)| *scopes);
+        let held = |scope: &&str| self.scopes.iter().any(|held| held == *scope);
+        let needed = needed.unwrap_or_default();
+        if needed.is_empty() || needed.iter().any(held) { Ok(()) } else { Err("missing_scope") }
     }
 
     fn known(&self, channel: &str) -> Result<String, &'static str> {
