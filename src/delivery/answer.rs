@@ -95,7 +95,12 @@ enum Shown<'a> {
 
 /// Where the line begins at which the program waits again, a box's upper edge with it.
 fn input_line(lines: &[String], pattern: Option<&str>) -> usize {
-    let waits = |line: &String| Some(line.trim_matches(|c: char| c.is_whitespace() || is_edge(c))) == pattern;
+    let waits = |line: &String| {
+        let inner = line.trim_matches(|c: char| c.is_whitespace() || is_edge(c));
+        // Once for each line that it was given ahead.
+        let repeated = || pattern.is_some_and(|pattern| inner.split(' ').all(|word| word == pattern));
+        Some(inner) == pattern || repeated()
+    };
     let input = lines.iter().rposition(waits).unwrap_or(lines.len());
     let edge = |line: &String| !line.trim().is_empty() && line.trim().chars().all(is_edge);
     if input > 0 && edge(&lines[input - 1]) { input - 1 } else { input }
@@ -178,6 +183,7 @@ mod tests {
                 format!(">>> {HEADER}\n>>> one\nno\n>>> two\n>>> rule\nyes\n>>>"),
                 "no\nyes",
             ),
+            ("several prompts on a row", Some("> "), format!("> {HEADER}\n{echo}> 1\n2\n> > >"), "1\n2"),
             ("nothing printed", Some("> "), format!("> {HEADER}\n{echo}\n>"), ""),
         ];
         for (name, pattern, screen, expected) in rows {

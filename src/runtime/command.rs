@@ -160,11 +160,18 @@ fn draft_at_cursor(screen: &Screen, pattern: &str) -> Option<String> {
 fn after_pattern(row: &Row, pattern: &str) -> Option<String> {
     let inner = without_border(&row.text);
     let head = pattern.trim_end();
-    let rest = inner.strip_prefix(head)?;
+    let mut rest = inner.strip_prefix(head)?;
     // tmux cuts blanks at a row's end, so that an empty `$ ` shows as `$`.
     let blank_wanted = head.len() < pattern.len() && !rest.is_empty();
     if blank_wanted && !rest.starts_with(char::is_whitespace) {
         return None;
+    }
+    // A line program that was given several lines at once prints its prompt for each, all on one row.
+    while head.len() < pattern.len()
+        && let Some(more) = rest.trim_start().strip_prefix(head)
+        && (more.is_empty() || more.starts_with(char::is_whitespace))
+    {
+        rest = more;
     }
     let start = row.text.len() - rest.len();
     let kept = undimmed(row, start);
@@ -226,6 +233,10 @@ mod tests {
             ("$ ", "$ sleep 9\n".into(), (1, 0), busy()),
             ("$ ", "$ make\ncc -c a.c".into(), (1, 9), busy()),
             ("$ ", "$HOME is set".into(), (0, 12), busy()),
+            ("> ", "300\n> > >".into(), (1, 6), idle(InputBox::Empty)),
+            ("> ", "300\n> > rm".into(), (1, 6), idle(holds("rm"))),
+            ("> ", "> >x".into(), (0, 4), idle(holds(">x"))),
+            ("❯", "❯ ❯".into(), (0, 3), idle(holds("❯"))),
             (">>> ", ">>> f(1)\n1\n>>>".into(), (2, 4), idle(InputBox::Empty)),
             (">>> ", ">>> def f():\n...".into(), (1, 4), busy()),
             ("❯", shown("❯ "), (2, 2), idle(InputBox::Empty)),
