@@ -22,6 +22,7 @@ mod prompt_life;
 mod real_agents;
 mod real_fleet;
 mod real_many;
+mod real_queue;
 mod real_steer;
 mod runtime_conformance;
 mod slack_churn;
