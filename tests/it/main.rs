@@ -14,6 +14,7 @@ mod hostile_records;
 mod line_program;
 mod main_job;
 mod many_agents;
+mod one_message;
 mod packaging;
 mod practice_agent;
 mod practice_hook;
