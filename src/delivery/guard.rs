@@ -173,6 +173,22 @@ pub fn check_enter(sight: &Sight, pasted: &InputBox, steering: bool) -> Result<C
     }
 }
 
+/// Whether a key may be pressed that takes something out of the box, which must still show `shown`.
+pub fn check_cut(sight: &Sight, shown: &InputBox) -> Result<Clear, Hold> {
+    reachable(sight)?;
+    match &sight.told {
+        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
+        Some(Activity::Busy) => return Err(Hold::Busy),
+        _ => {}
+    }
+    match &sight.screen.input {
+        InputBox::Holds(_) if sight.screen.input != *shown => Err(Hold::Draft),
+        InputBox::Holds(_) if sight.person_types => Err(Hold::PersonTypes),
+        InputBox::Holds(_) => Ok(Clear(())),
+        InputBox::Absent | InputBox::Empty => Err(Hold::NotReady),
+    }
+}
+
 /// Whether Enter may be pressed behind the last line of `prompt`, all of whose other lines an agent that reads line by line
 /// has been given already: nothing else may have come in between, and the screen must show that it was given.
 pub fn check_last_line(sight: &Sight, prompt: &PromptId) -> Result<Clear, Hold> {

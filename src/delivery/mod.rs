@@ -5,6 +5,7 @@
 //! [`guard::Clear`] from a look taken just before, and never twice without proof that the first time was lost.
 
 mod answer;
+mod draft;
 pub mod guard;
 mod interrupt;
 mod look;
@@ -109,6 +110,10 @@ struct Memory {
     pasted: Option<PromptId>,
     /// For which prompt Escape was pressed last, and when.
     interrupted: Option<(PromptId, Timestamp)>,
+    /// What the input box showed last, and since when.
+    in_box: Option<(InputBox, Timestamp)>,
+    /// The draft that was set aside; none where the store was not asked yet.
+    aside: Option<Option<String>>,
     /// Of which waiting prompts the authors were told what kind of thing holds them back.
     told_held: HashSet<(PromptId, &'static str)>,
 }

@@ -66,15 +66,15 @@ pub fn manner(prompt: &Prompt, turn: &Turn) -> Manner {
     }
 }
 
-/// The waiting prompts that are next; `prompts` stand in the order of their arrival. While a turn runs, what may go into it or
-/// breaks it off comes first: the others can't go now anyway.
+/// The waiting prompts that are next; `prompts` stand in the order of their arrival. What breaks a turn off comes first, and
+/// is first still once the turn is over. While one runs, what may go into it comes next: the others can't go now anyway.
 pub fn next<'a>(prompts: &'a [Prompt], turn: &Turn, now: Timestamp) -> Option<Batch<'a>> {
     let waiting = || prompts.iter().filter(|prompt| prompt.state.name().is_waiting());
-    let now_in = |wanted: Manner| waiting().find(|prompt| turn.runs && manner(prompt, turn) == wanted);
+    let first = |wanted: Manner| waiting().find(|prompt| manner(prompt, turn) == wanted);
     let overdue = || waiting().find(|prompt| now.duration_since(prompt.created) >= PATIENCE);
     // `min_by_key` answers the first of equals: first come, first served.
     let by_rank = || waiting().min_by_key(|prompt| prompt.source.rank());
-    let lead = now_in(Manner::Interrupting).or_else(|| now_in(Manner::Steering)).or_else(overdue).or_else(by_rank)?;
+    let lead = first(Manner::Interrupting).or_else(|| first(Manner::Steering)).or_else(overdue).or_else(by_rank)?;
     Some(batch(lead, waiting(), turn))
 }
 
@@ -196,7 +196,8 @@ mod tests {
         assert_eq!(picked(&running("1.0"), &prompts), prompts[2].created);
         assert_eq!(picked(&running("1.0"), &prompts[..2]), prompts[1].created);
         assert_eq!(picked(&running("9.0"), &prompts[..2]), prompts[0].created);
-        assert_eq!(picked(&Turn::default(), &prompts), prompts[0].created);
+        assert_eq!(picked(&Turn::default(), &prompts), prompts[2].created, "the turn is broken off already");
+        assert_eq!(picked(&Turn::default(), &prompts[..2]), prompts[0].created);
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
             said("1.0", 2, Mode::Thread),
             prompt(Source::Cli, 3),
             Prompt { state: PromptState::Expired, ..said("1.0", 4, Mode::Thread) },
-            said("1.0", 5, Mode::Interrupt),
+            Prompt { state: PromptState::Typing { attempt: 1, steering: false }, ..said("1.0", 5, Mode::Thread) },
             Prompt { state: PromptState::Deferred { reason: "x".into() }, ..said("1.0", 6, Mode::Thread) },
             long,
             said("1.0", 8, Mode::Thread),

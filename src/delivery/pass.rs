@@ -22,6 +22,9 @@ const IDLE_WITHOUT_RECORD: Duration = Duration::from_secs(2);
 /// A prompt's time lies further ahead than this only where the clock was set back.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
 
+/// How often it is tried to give a draft back.
+const BOX_LOOK: Duration = Duration::from_secs(2);
+
 /// After how long a prompt's author is told what holds it back.
 const HELD_LONG: SignedDuration = SignedDuration::from_secs(60);
 
@@ -38,7 +41,8 @@ impl Delivery {
         let mut report = Report::default();
         let slug = &target.context.agent.slug;
         let prompts = self.store.open_prompts(slug).await?;
-        if prompts.is_empty() {
+        let aside = self.aside(target).await?;
+        if prompts.is_empty() && aside.is_none() {
             return Ok(report);
         }
         let mut open = Open { records: self.store.open_evidence(slug).await?, prompts };
@@ -47,10 +51,20 @@ impl Delivery {
         let under_way = open.prompts.iter().find(on_its_way);
         let sight = match (under_way, open.prompts.first()) {
             (Some(prompt), _) => self.look_for(target, prompt).await?,
-            (None, Some(_)) => self.look(target).await?,
-            (None, None) => return Ok(report),
+            (None, None) if aside.is_none() => return Ok(report),
+            (None, _) => self.look(target).await?,
         };
         let running = self.see_to_turns(target, &open, sight.as_ref(), under_way.is_some(), &mut report).await?;
+        if let (None, Some(sight)) = (under_way, &sight)
+            && self.see_to_box(target, &open.prompts, aside.as_deref(), sight, &mut report).await?
+        {
+            report.again = Some(Duration::ZERO);
+            return Ok(report);
+        }
+        if open.prompts.is_empty() {
+            // A draft is to be given back, and its box can't take it now.
+            report.look_in(Some(BOX_LOOK));
+        }
         report.hold = match under_way {
             Some(prompt) => self.carry_on(target, prompt, &open, sight.as_ref(), &mut report).await?,
             None => self.begin(target, &open, &running, sight.as_ref(), &mut report).await?,
@@ -182,6 +196,8 @@ impl Delivery {
         known.busy = turn.runs;
         match (batch.manner, sight) {
             (Manner::Steering, Some(sight)) => known.hold = guard::check_steering(sight).err(),
+            // It was broken off before its first word, and no record will ever tell its end.
+            (Manner::Interrupting, _) if self.was_interrupted_for(batch.lead) => {}
             // A turn is not over before its record says so.
             (Manner::WhenIdle | Manner::Interrupting, _) if !running.is_empty() => {
                 known.hold = known.hold.or(Some(Hold::Busy));
@@ -198,6 +214,10 @@ impl Delivery {
         }
         self.apply(target, &batch, "", step, report).await?;
         Ok(hold)
+    }
+
+    fn was_interrupted_for(&self, prompt: &Prompt) -> bool {
+        self.remember(&prompt.agent, |memory| memory.interrupted.as_ref().is_some_and(|(id, _)| *id == prompt.id))
     }
 
     /// The threads in which the running turn is told, where anybody waits for one.

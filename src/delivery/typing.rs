@@ -101,7 +101,7 @@ impl Delivery {
         tokio::time::timeout(PASTE_SHOWS, shows).await.unwrap_or(Ok(false))
     }
 
-    async fn paste(&self, _clear: Clear, sight: &Sight, text: &str) -> anyhow::Result<()> {
+    pub(super) async fn paste(&self, _clear: Clear, sight: &Sight, text: &str) -> anyhow::Result<()> {
         self.tmux.paste(&sight.pane.id, text).await.with_context(|| format!("can't paste into {}", sight.pane.session))
     }
 

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use crate::config::{Agent, RuntimeConfig};
 use crate::model::{Outcome, Usage};
-use crate::tmux::Screen;
+use crate::tmux::{Key, Screen};
 
 pub use account::{Account, FileText, Login, Trust, account, account_files};
 pub use claude::Claude;
@@ -83,6 +83,11 @@ pub trait Runtime: Send + Sync {
         false
     }
 
+    /// How what stands in the input box is taken out of it and put back; none where that is not known.
+    fn draft_keys(&self) -> Option<DraftKeys> {
+        None
+    }
+
     /// How long to wait before Enter, counted from when the input box shows the paste. Counted from the paste itself it is
     /// worth nothing while the CLI is slow: measured with four Claudes starting on two cores, 200 ms after the paste lost
     /// Enter for 10 of 12 first prompts, 200 ms after the box showed the paste for none of 44.
@@ -93,6 +98,15 @@ pub trait Runtime: Send + Sync {
 
     /// How the id of a conversation comes about.
     fn identity(&self) -> Identity;
+}
+
+/// The keys that empty an input box and bring back what stood in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftKeys {
+    /// Cuts a part of the text; pressed again and again it empties the box.
+    pub cut: Key,
+    /// Puts all of it back exactly, however much that was; none where only what was cut last comes back.
+    pub restore: Option<Key>,
 }
 
 /// The knowledge of an agent's CLI.

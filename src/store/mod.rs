@@ -9,6 +9,7 @@
 //! anything: it stores what it is given.
 
 mod conversation;
+mod draft;
 mod evidence;
 mod feed;
 mod hold;
@@ -243,6 +244,7 @@ fn migrator() -> Migrator {
         (2, "slack", include_str!("migrations/0002_slack.sql")),
         (3, "life", include_str!("migrations/0003_life.sql")),
         (4, "modes", include_str!("migrations/0004_modes.sql")),
+        (5, "drafts", include_str!("migrations/0005_drafts.sql")),
     ];
     Migrator::with_migrations(
         steps

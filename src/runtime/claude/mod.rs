@@ -17,11 +17,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Activity, Conversation, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
-    ScreenReading, Seed,
+    Activity, Conversation, DraftKeys, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind,
+    RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
-use crate::tmux::Screen;
+use crate::tmux::{Key, Screen};
 
 /// The hooks that are asked for. `PreToolUse` and `PostToolUse` are not: the transcript tells the same without a process.
 const HOOKS: [&str; 9] = [
@@ -116,6 +116,11 @@ impl Runtime for Claude {
             return composed;
         }
         Cow::Owned(composed.replace('\t', "    ") + end)
+    }
+
+    /// Ctrl-Y brings back all that Ctrl-U has cut, line by line, the text behind a placeholder too (measured).
+    fn draft_keys(&self) -> Option<DraftKeys> {
+        Some(DraftKeys { cut: Key::Control('u'), restore: Some(Key::Control('y')) })
     }
 
     fn takes_text_while_busy(&self) -> bool {

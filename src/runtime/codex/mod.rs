@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Conversation, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
+    Conversation, DraftKeys, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
     ScreenReading, Seed,
 };
 use crate::config::Permissions;
-use crate::tmux::Screen;
+use crate::tmux::{Key, Screen};
 
 /// The runtime `codex`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +57,12 @@ impl Runtime for Codex {
 
     fn read_screen(&self, screen: &Screen) -> ScreenReading {
         screen::read(screen)
+    }
+
+    /// Ctrl-Y brings back only what the last Ctrl-U has cut (measured). Ctrl-C would empty the box too, and ends Codex where it
+    /// is empty already.
+    fn draft_keys(&self) -> Option<DraftKeys> {
+        Some(DraftKeys { cut: Key::Control('u'), restore: None })
     }
 
     fn takes_text_while_busy(&self) -> bool {
