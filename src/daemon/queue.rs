@@ -11,7 +11,7 @@ use super::fleet::{AgentPost, Running};
 use super::protocol::{QueuedPrompt, StoppedAgent};
 use crate::delivery::Interrupt;
 use crate::model::text::first_line;
-use crate::model::{NewPrompt, Prompt, PromptId, PromptState, Slug, Source, StateName, TIME_TO_LIVE};
+use crate::model::{Evidence, NewPrompt, Prompt, PromptId, PromptState, Slug, Source, StateName, TIME_TO_LIVE};
 
 /// Everything that waits, is under way or is uncertain, first come first.
 pub async fn waiting(running: &Running, agent: Option<&Slug>) -> anyhow::Result<Vec<QueuedPrompt>> {
@@ -116,6 +116,13 @@ const SHOWS: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// For how long it must show no turn to have stopped: both CLIs make a turn of what they held in a queue of their own within
+/// 150 ms of Escape (measured).
+const RESTS: Duration = Duration::from_millis(400);
+
+/// How soon Escape is pressed again where a turn still shows. Two in quick succession open a menu in both CLIs.
+const ESCAPE_AGAIN: Duration = Duration::from_secs(1);
+
 /// Stops agents in one step: first all are held, so that nothing new begins, then the turns that run are interrupted.
 pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Result<Vec<StoppedAgent>> {
     pause(running, agents, who).await?;
@@ -144,16 +151,31 @@ async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String
             Interrupt::Idle => return Ok(format!("held; a prompt is on its way into its pane ({attach})")),
         }
     }
-    while running.delivery.shows_turn(&running.target(post, &conversation)).await? {
-        if Instant::now() >= deadline {
+    let (mut pressed, mut rests_since) = (Instant::now(), None);
+    loop {
+        let target = running.target(post, &conversation);
+        if !running.delivery.shows_turn(&target).await? {
+            if rests_since.get_or_insert_with(Instant::now).elapsed() >= RESTS {
+                return Ok("held; its turn was interrupted".to_owned());
+            }
+        } else if Instant::now() >= deadline {
             return Ok(format!("held; Escape was pressed, but it still shows a turn ({attach})"));
+        } else {
+            rests_since = None;
+            // What it held in a queue of its own has become a turn by the first Escape.
+            if pressed.elapsed() >= ESCAPE_AGAIN && running.delivery.interrupt(&target).await? == Interrupt::Pressed {
+                pressed = Instant::now();
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok("held; its turn was interrupted".to_owned())
 }
 
+/// Whether something of ours is about to become a turn: what is being typed, and what the agent holds in its own queue.
 async fn is_on_its_way(running: &Running, post: &AgentPost) -> anyhow::Result<bool> {
     let open = running.store.open_prompts(post.slug()).await?;
-    Ok(open.iter().any(|prompt| matches!(prompt.state.name(), StateName::Typing | StateName::Submitted)))
+    let queued = PromptState::Confirmed { by: Evidence::Queue };
+    Ok(open.iter().any(|prompt| {
+        matches!(prompt.state.name(), StateName::Typing | StateName::Submitted) || prompt.state == queued
+    }))
 }

@@ -176,7 +176,7 @@ impl Delivery {
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
             keeps_record: target.keeps_record,
             record: None,
-            line_too_long: longest_line(target, prompt)
+            line_too_long: longest_line(target, prompt, &[])
                 .filter(|longest| *longest > LONGEST_LINE && sight.is_some_and(|sight| sight.whole_lines)),
             expired: is_expired(prompt, now),
             turn_ended: false,
@@ -221,8 +221,8 @@ impl Delivery {
             Step::Become { state: state @ PromptState::Done { by: Evidence::Screen }, cause } => {
                 self.finish_by_screen(target, prompt, &state, &cause, report).await
             }
-            // Proof is asked for each prompt by itself, and so is what follows from it.
-            Step::Become { state: state @ (PromptState::Confirmed { .. } | PromptState::Done { .. }), cause } => {
+            // Each has seen to it by itself: they were one message for as long as it was on its way.
+            Step::Become { state, cause } if prompt.state.name() == StateName::Confirmed && !is_back(&state) => {
                 self.advance(prompt, &state, &cause, report).await
             }
             Step::Become { state, cause } => self.advance_together(prompt, &state, &cause, report).await,
@@ -278,7 +278,8 @@ impl Delivery {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let mut facts = Vec::new();
-        if let (false, Some(pane)) = (target.keeps_record, &target.pane) {
+        // What went as one message has one answer: it is told as its lead's.
+        if let (false, Some(pane), None) = (target.keeps_record, &target.pane, &prompt.lead) {
             let lines = self.history(target, pane).await?;
             let typed = self.store.typed_text(&prompt.id).await?.unwrap_or_default();
             let pattern = match &target.context.agent.runtime {
@@ -304,8 +305,13 @@ fn typed_text(target: &Target<'_>, prompt: &Prompt, others: &[&Prompt]) -> Strin
 }
 
 /// The bytes of the longest line that is to be typed.
-fn longest_line(target: &Target<'_>, prompt: &Prompt) -> Option<usize> {
-    (!target.keeps_record).then(|| typed_text(target, prompt, &[]).lines().map(str::len).max().unwrap_or_default())
+fn longest_line(target: &Target<'_>, prompt: &Prompt, others: &[&Prompt]) -> Option<usize> {
+    (!target.keeps_record).then(|| typed_text(target, prompt, others).lines().map(str::len).max().unwrap_or_default())
+}
+
+/// Whether a confirmed prompt turned out not to have been taken.
+fn is_back(state: &PromptState) -> bool {
+    !matches!(state.name(), StateName::Confirmed | StateName::Done)
 }
 
 fn is_expired(prompt: &Prompt, now: Timestamp) -> bool {

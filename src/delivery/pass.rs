@@ -8,9 +8,10 @@ use jiff::SignedDuration;
 use super::guard::{self, Hold, Sight};
 use super::order::{self, Batch, Manner, Turn};
 use super::plan::{InBox, Known, Step, plan};
-use super::{Delivery, HELD_BACK, Report, Target, is_expired};
+use super::{Delivery, HELD_BACK, Report, Target, is_expired, longest_line};
 use crate::model::{Evidence, Mode, Place, Prompt, PromptId, PromptState, StateName};
 use crate::store::EvidenceRow;
+use crate::tmux::LONGEST_LINE;
 
 /// For how long an idle agent must have stood still for a turn without a recorded end to be over.
 const LONG_IDLE: Duration = Duration::from_secs(15);
@@ -187,7 +188,8 @@ impl Delivery {
         // Sent back to the queue for an error, and yet in the agent's record: it goes on by itself, and not in a message.
         let arrived = open.prompts.iter().find(|prompt| prompt.state.name().is_waiting() && open.knows(prompt));
         let next = arrived.map(Batch::alone).or_else(|| order::next(&open.prompts, &turn, self.clock.now()));
-        let Some(batch) = next else { return Ok(None) };
+        let Some(mut batch) = next else { return Ok(None) };
+        fit(target, &mut batch, sight);
         let mut known = self.known(target, batch.lead, "", sight);
         known.record = open.record(batch.lead);
         known.manner = batch.manner;
@@ -256,6 +258,16 @@ impl Delivery {
         let waits = |(id, _): &(PromptId, &str)| prompts.iter().any(|prompt| prompt.id == *id);
         self.remember(slug, |memory| memory.told_held.retain(waits));
         Ok(())
+    }
+}
+
+/// Leaves for later what a terminal that is read line by line would cut off: alone it is judged, and its author is told.
+fn fit(target: &Target<'_>, batch: &mut Batch<'_>, sight: Option<&Sight>) {
+    let too_long = |batch: &Batch<'_>| {
+        longest_line(target, batch.lead, &batch.others).is_some_and(|longest| longest > LONGEST_LINE)
+    };
+    while sight.is_some_and(|sight| sight.whole_lines) && !batch.others.is_empty() && too_long(batch) {
+        batch.others.pop();
     }
 }
 

@@ -139,6 +139,7 @@ pub fn plan(state: &PromptState, since: Timestamp, known: Known, now: Timestamp)
         (PromptState::Cancelled { .. } | PromptState::Expired, _) => Step::Wait(Wait::Nothing),
         (_, Some((by, true))) => become_state(PromptState::Confirmed { by }, &seen_in(by)),
         (PromptState::Uncertain { .. }, _) => Step::Wait(Wait::Nothing),
+        (_, Some((Evidence::Queue, false))) => uncertain(GIVEN_BACK),
         (_, Some((by, false))) => {
             uncertain(&format!("the agent's {by} holds a text with its header that differs from what was typed"))
         }
@@ -159,13 +160,20 @@ fn seen_in(by: Evidence) -> String {
     }
 }
 
+/// Whoever pulled it out of the agent's queue has it in the input box: what becomes of it there is theirs.
+const GIVEN_BACK: &str = "somebody took it back out of the agent's own queue, into the input box";
+
 /// The agent said that it will take it, and has not taken it yet. Its queue dies with its process.
 fn in_its_queue(record: Option<(Evidence, bool)>, known: &Known) -> Step {
     let again = |cause: &str| become_state(PromptState::Submitted { attempt: 1, steering: true }, cause);
     match record {
         Some((by, true)) if by != Evidence::Queue => become_state(PromptState::Confirmed { by }, &seen_in(by)),
+        Some((Evidence::Queue, false)) => uncertain(GIVEN_BACK),
         _ if known.queue_lost => again("the agent was started anew before it took it out of its queue"),
-        _ if known.long_idle || known.in_box == InBox::Ours => again("the agent did not take it out of its queue"),
+        // A record of its queue would tell of its way out of it; what stands in the box is another text of the same size then.
+        _ if known.long_idle || record.is_none() && known.in_box == InBox::Ours => {
+            again("the agent did not take it out of its queue")
+        }
         _ => Step::Wait(Wait::TurnEnd),
     }
 }
@@ -388,8 +396,13 @@ mod tests {
     /// Every combination of what can be known, by every state and several ages.
     fn every_case() -> Vec<(PromptState, i64, Known)> {
         let mut cases = Vec::new();
-        let records =
-            [None, Some((Evidence::Hook, true)), Some((Evidence::Transcript, false)), Some((Evidence::Queue, true))];
+        let records = [
+            None,
+            Some((Evidence::Hook, true)),
+            Some((Evidence::Transcript, false)),
+            Some((Evidence::Queue, true)),
+            Some((Evidence::Queue, false)),
+        ];
         for (state, manner) in every_state_and_manner() {
             for hold in every_hold() {
                 for in_box in [InBox::Nothing, InBox::Ours, InBox::Other, InBox::NoBox] {
@@ -473,10 +486,10 @@ mod tests {
     }
 
     #[test]
-    fn enter_is_pressed_only_on_our_own_text() {
+    fn enter_is_pressed_only_on_our_own_text_and_never_on_what_a_person_pulled_into_the_box() {
         for (state, age, known) in every_case() {
             if let Step::PressEnter { .. } = decide(&state, age, known.clone()) {
-                assert_eq!(known.in_box, InBox::Ours, "{state:?} {known:?}");
+                assert_eq!((known.in_box, known.record), (InBox::Ours, None), "{state:?} {known:?}");
             }
         }
     }
@@ -640,6 +653,27 @@ mod tests {
                     PromptState::Submitted { attempt: 1, steering: true },
                     "the agent was started anew before it took it out of its queue",
                 ),
+            ),
+            (
+                "a person took it back out of the agent's queue",
+                PromptState::Confirmed { by: Evidence::Queue },
+                0,
+                Known { record: Some((Evidence::Queue, false)), in_box: InBox::Ours, queue_lost: true, ..known() },
+                uncertain(GIVEN_BACK),
+            ),
+            (
+                "a person took it back before it was seen in there",
+                submitted.clone(),
+                3,
+                Known { record: Some((Evidence::Queue, false)), in_box: InBox::Ours, ..known() },
+                uncertain(GIVEN_BACK),
+            ),
+            (
+                "another prompt in the box is as long as the one in the agent's queue",
+                PromptState::Confirmed { by: Evidence::Queue },
+                0,
+                Known { record: Some((Evidence::Queue, true)), in_box: InBox::Ours, hold: Some(Hold::Busy), ..known() },
+                wait(Wait::TurnEnd),
             ),
             ("paste was lost", submitted.clone(), 11, known(), Step::Type { attempt: 2, steering: false }),
             (

@@ -109,7 +109,13 @@ impl OpenTurn {
             Record::Queued { text } => {
                 proven(Evidence::Queue, text, typed, &mut yielded);
             }
-            Record::GivenBack { .. } => {}
+            // What it held is no longer what was typed: a person has it in the box, and may change it.
+            Record::GivenBack { text } => {
+                proven(Evidence::Queue, text, typed, &mut yielded);
+                if let Some((_, row)) = &mut yielded.evidence {
+                    row.exact = false;
+                }
+            }
             Record::Prompt { text } | Record::Taken { text } => self.prompted(seen, text, launch, typed, &mut yielded),
             Record::Said { text } => {
                 if self.early.as_mut().is_some_and(|early| early.repeats(text)) {
@@ -372,6 +378,20 @@ mod tests {
 
     const T: RecordKind = RecordKind::Transcript;
     const H: RecordKind = RecordKind::Hooks;
+
+    #[test]
+    fn what_a_person_takes_back_out_of_the_agent_s_queue_does_not_count_as_waiting_there() {
+        let (queued, back) = (Record::Queued { text: TYPED.into() }, Record::GivenBack { text: TYPED.into() });
+        for (records, exact) in
+            [(vec![queued.clone()], true), (vec![queued.clone(), back.clone()], false), (vec![back, queued], true)]
+        {
+            let records: Vec<Seen> = records.into_iter().map(|record| seen(1, T, record)).collect();
+            let typed = HashMap::from([(ID.parse().unwrap(), TYPED.to_owned())]);
+            let (yields, _) = fold_all(&mut OpenTurn::default(), &[records], WHOLE, 1, &typed, at(1));
+            let last = yields.last().unwrap().evidence.clone().unwrap();
+            assert_eq!(last, (ID.parse().unwrap(), EvidenceRow { kind: Evidence::Queue, exact }));
+        }
+    }
 
     #[test]
     fn a_turn_told_by_both_streams_is_one_turn() {

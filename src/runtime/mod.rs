@@ -311,10 +311,10 @@ impl Record {
         }
     }
 
-    /// As [`Record::taken`], or the text that the agent holds in a queue of its own.
+    /// As [`Record::taken`], or the text that the agent holds in a queue of its own, or held there.
     pub fn given(&self) -> Option<&str> {
         match self {
-            Self::Queued { text } => Some(text),
+            Self::Queued { text } | Self::GivenBack { text } => Some(text),
             _ => self.taken(),
         }
     }

@@ -19,13 +19,19 @@ pub struct EvidenceRow {
     pub exact: bool,
 }
 
+/// A row that can't be read says no less than that a record knew something of the prompt: it must not be typed again for want
+/// of proof.
+const UNREADABLE: EvidenceRow = EvidenceRow { kind: Evidence::Transcript, exact: false };
+
 impl Store {
     /// Where the agent's own record held a prompt.
     pub async fn evidence(&self, id: &PromptId) -> anyhow::Result<Vec<EvidenceRow>> {
-        let rows = sqlx::query("SELECT kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
+        let rows = sqlx::query("SELECT prompt, kind, exact FROM evidence WHERE prompt = $1 ORDER BY at, kind");
         let rows =
             rows.bind(id.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
-        rows.iter().map(evidence_row).collect()
+        let mut found = self.unreadable.without("evidence for prompt", "prompt", &rows, evidence_row);
+        found.resize(rows.len(), UNREADABLE);
+        Ok(found)
     }
 
     /// Where the agent's own record held its open prompts; no entry for one that it never held.
@@ -37,9 +43,13 @@ impl Store {
         let rows =
             rows.bind(agent.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
         let mut evidence: HashMap<PromptId, Vec<EvidenceRow>> = HashMap::new();
-        for row in &rows {
-            let id = row.try_get::<&str, _>("prompt")?.parse().map_err(anyhow::Error::msg)?;
-            evidence.entry(id).or_default().push(evidence_row(row)?);
+        let readable = self
+            .unreadable
+            .without("evidence for prompt", "prompt", &rows, |row| Ok((prompt_of(row)?, evidence_row(row)?)));
+        let unreadable = rows.iter().filter(|row| evidence_row(row).is_err());
+        let unreadable = unreadable.filter_map(|row| Some((prompt_of(row).ok()?, UNREADABLE)));
+        for (id, row) in readable.into_iter().chain(unreadable) {
+            evidence.entry(id).or_default().push(row);
         }
         Ok(evidence)
     }
@@ -52,7 +62,8 @@ impl Store {
     }
 }
 
-/// What a record holds for a prompt it holds for those that went as one message with it.
+/// What a record holds for a prompt it holds for those that went as one message with it. What was taken stays taken; of the
+/// agent's own queue the latest word counts.
 pub(super) async fn insert_evidence(
     write: &mut Write,
     id: &PromptId,
@@ -61,7 +72,7 @@ pub(super) async fn insert_evidence(
 ) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO evidence (prompt, kind, exact, at) SELECT id, $2, $3, $4 FROM inbox WHERE id = $1 OR lead = $1 \
-         ON CONFLICT (prompt, kind) DO NOTHING",
+         ON CONFLICT (prompt, kind) DO UPDATE SET exact = excluded.exact, at = excluded.at WHERE evidence.kind = 'queue'",
     )
     .bind(id.as_str())
     .bind(row.kind.to_string())
@@ -71,6 +82,10 @@ pub(super) async fn insert_evidence(
     .await
     .with_context(|| format!("can't store the evidence for prompt {id}"))?;
     Ok(())
+}
+
+fn prompt_of(row: &SqliteRow) -> anyhow::Result<PromptId> {
+    row.try_get::<&str, _>("prompt")?.parse().map_err(anyhow::Error::msg)
 }
 
 fn evidence_row(row: &SqliteRow) -> anyhow::Result<EvidenceRow> {

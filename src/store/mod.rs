@@ -381,6 +381,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn evidence_that_cannot_be_read_stops_nobody_and_is_no_proof_that_a_prompt_was_lost() {
+        let (_directory, store) = scratch().await;
+        let (now, ann) = (Timestamp::UNIX_EPOCH, "ann".parse().unwrap());
+        let mut ids = Vec::new();
+        for key in ["a", "b"] {
+            let id = store.insert_prompt(&new_prompt(key), now).await.unwrap().id().clone();
+            store.insert_evidence(&id, EvidenceRow { kind: Evidence::Hook, exact: true }, now).await.unwrap();
+            ids.push(id);
+        }
+        let mut write = store.write().await.unwrap();
+        let sql = "UPDATE evidence SET kind = 'telepathy' WHERE prompt = (SELECT id FROM inbox WHERE dedup_key = 'a')";
+        sqlx::query(sql).execute(write.connection()).await.unwrap();
+        write.commit().await.unwrap();
+        let open = store.open_evidence(&ann).await.unwrap();
+        assert_eq!(open[&ids[1]], [EvidenceRow { kind: Evidence::Hook, exact: true }]);
+        assert_eq!(open[&ids[0]].iter().map(|row| row.exact).collect::<Vec<_>>(), [false], "it would be typed again");
+        assert_eq!(store.evidence(&ids[0]).await.unwrap(), open[&ids[0]]);
+        assert!(store.unreadable()[0].contains(ids[0].as_str()), "{:?}", store.unreadable());
+    }
+
+    #[tokio::test]
+    async fn what_the_agent_s_queue_gave_back_is_in_it_no_more_until_it_is_put_there_again() {
+        let (_directory, store) = scratch().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let id = store.insert_prompt(&new_prompt("a"), now).await.unwrap().id().clone();
+        let queue = |exact| EvidenceRow { kind: Evidence::Queue, exact };
+        let taken = |exact| EvidenceRow { kind: Evidence::Hook, exact };
+        for row in [queue(true), queue(false)] {
+            store.insert_evidence(&id, row, now).await.unwrap();
+            assert_eq!(store.evidence(&id).await.unwrap(), [row]);
+        }
+        for row in [queue(true), taken(true), taken(false)] {
+            store.insert_evidence(&id, row, now).await.unwrap();
+        }
+        assert_eq!(store.evidence(&id).await.unwrap(), [taken(true), queue(true)], "what was taken stays taken");
+    }
+
+    #[tokio::test]
     async fn a_prompt_that_failed_is_told_in_the_feed() {
         let (_directory, store) = scratch().await;
         let now = Timestamp::UNIX_EPOCH;

@@ -16,6 +16,7 @@ use fleetd::supervisor::{Patience, Step, Supervisor, TAG_AGENT, TAG_FLEET};
 use fleetd::tmux::{Server, ServerOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::one_message::said_in_a_thread;
 use crate::support::fleet::{FLEETD, Fleet};
 use crate::support::wait::until;
 
@@ -113,6 +114,58 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
     }
     println!("{injections} crashes ({done:?}), {} prompts: {states:?}, in {:.0?}", prompts.len(), start.elapsed());
     assert_eq!(states, BTreeMap::from([("done".to_owned(), prompts.len())]));
+}
+
+#[tokio::test]
+async fn a_daemon_killed_at_any_step_loses_no_part_of_what_goes_as_one_message() {
+    const POINTS: [CrashPoint; 10] = [
+        CrashPoint::TypingStored,
+        CrashPoint::Pasted,
+        CrashPoint::PasteShown,
+        CrashPoint::EnterPressed,
+        CrashPoint::Submitted,
+        CrashPoint::RecordsRead,
+        CrashPoint::RecordsHalfStored,
+        CrashPoint::RecordsStored,
+        CrashPoint::Confirmed,
+        CrashPoint::Done,
+    ];
+    let injections =
+        std::env::var("FLEET_SOAK").ok().and_then(|text| text.parse().ok()).map_or(30, |most: usize| most / 10);
+    let agents = &AGENTS[..3];
+    let mut fleet = Fleet::new(&agents.iter().map(|slug| Fleet::practice(slug)).collect::<String>());
+    fleet.start().await;
+    for slug in agents {
+        fleet.until_state(slug, "idle").await;
+    }
+    fleet.kill();
+    let mut threads = Vec::new();
+    for injection in 0..injections {
+        let slug = agents[injection % agents.len()];
+        let bodies = ["one", "two\nlines", "three"];
+        threads.push((slug, said_in_a_thread(&fleet, slug, &format!("{injection}.0"), &bodies).await));
+        let point = POINTS[injection % POINTS.len()];
+        fleet.set("FLEET_CRASH_AT", point.name());
+        fleet.launch();
+        until(&format!("the daemon dies at {}", point.name()), || std::future::ready(fleet.died().then_some(()))).await;
+    }
+    fleet.unset("FLEET_CRASH_AT");
+    fleet.start().await;
+    for (slug, ids) in &threads {
+        for id in ids {
+            let view = fleet
+                .until_prompt(id.as_str(), "settled", |state| {
+                    state.name() == StateName::Done || state.name().is_given_up()
+                })
+                .await;
+            let steps: Vec<_> = view.steps.iter().map(|step| (step.state.name(), &step.cause)).collect();
+            assert_eq!(view.steps.last().unwrap().state.name(), StateName::Done, "{id}: {steps:?}");
+            let times = fleet.taken(slug).iter().filter(|prompt| prompt.contains(&format!("· {id}\n"))).count();
+            assert_eq!(times, 1, "{id} was given {times} times: {steps:?}\n{:#?}", fleet.taken(slug));
+        }
+        let carried = fleet.taken(slug).iter().filter(|prompt| prompt.contains(ids[0].as_str())).count();
+        assert_eq!(carried, 1, "{ids:?} did not go as one");
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@
 //! | a person's half-typed text is submitted with the prompt | `a_person_s_half_typed_draft_is_never_fused_with_a_prompt` |
 //! | a person types behind the paste | `words_that_a_person_types_behind_a_paste_are_never_submitted_with_it` |
 //! | the server stays in its starter's cgroup | `a_restart_of_the_service_ends_no_agent_and_a_fleet_without_tokens_starts` |
+//! | a person types right now | `nothing_is_typed_under_the_hands_of_a_person_who_types_and_it_is_once_they_pause` |
 //! | automatic buffers are few, and a person's | `a_person_s_paste_buffers_are_neither_lost_nor_doubled` |
 //! | the pane is dead | `a_prompt_for_a_dead_pane_waits_and_arrives_once_it_lives` |
 //! | a dead pane without a status | `a_dead_agent_is_seen_with_its_status_and_comes_back_in_its_own_pane` |
@@ -47,6 +48,7 @@
 //! | a client that a killed daemon left keeps the server from ending | `a_control_client_that_a_killed_daemon_left_is_ended_by_the_next_one_and_by_no_other` |
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use fleetd::config::CrashPoint;
 use fleetd::tmux::{ProcessStatus, TmuxError};
@@ -324,6 +326,40 @@ async fn a_person_s_half_typed_draft_is_never_fused_with_a_prompt() {
     fleet.tmux(&["send-keys", "-t", "=ann:", "C-u"]);
     fleet.until_arrived_once("ann", &id, BODY).await;
     assert_eq!(fleet.taken("ann").len(), 1, "the draft was submitted");
+}
+
+#[tokio::test]
+async fn nothing_is_typed_under_the_hands_of_a_person_who_types_and_it_is_once_they_pause() {
+    let fleet = Fleet::running(&Fleet::practice("ann")).await;
+    let terminal = PrivateTmux::new();
+    let pane = terminal.start(&[], &fleet.attach("ann"));
+    until("a person is attached", async || {
+        (fleet.tmux(&["display-message", "-p", "-t", "=ann:", "#{session_attached}"]) == "1").then_some(())
+    })
+    .await;
+    // What they type is gone again at once: only that they type holds the prompt back.
+    let types = || ["x", "BSpace"].into_iter().for_each(|key| pane.key(key));
+    types();
+    let id = fleet.hand_in("ann", BODY);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(7) {
+        types();
+        until("the status tells that somebody types", async || {
+            let waits = fleet.fleet(&["status"]).contains("somebody types in its pane");
+            assert!(fleet.taken("ann").is_empty(), "typed between a person's keys");
+            if !waits {
+                types();
+            }
+            waits.then_some(())
+        })
+        .await;
+    }
+    let last = Instant::now();
+    types();
+    fleet.until_arrived_once("ann", &id, BODY).await;
+    // tmux tells whole seconds.
+    assert!(last.elapsed() >= Duration::from_secs(4), "typed {:?} after the last key", last.elapsed());
+    assert!(last.elapsed() < Duration::from_secs(20), "a person who only watches holds it back: {:?}", last.elapsed());
 }
 
 #[tokio::test]
