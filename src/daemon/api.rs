@@ -176,7 +176,7 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
             continue;
         }
         let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
-            (StateName::Queued | StateName::Deferred, Some(post)) => post.hold().map(|hold| hold.to_string()),
+            (StateName::Queued | StateName::Deferred, Some(post)) => post.hold(),
             _ => None,
         };
         let view = PromptView {

@@ -11,7 +11,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::event::Event;
 use super::protocol::SlackStatus;
 use crate::config::{Fleet, StateDir};
-use crate::delivery::guard::Hold;
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
 use crate::model::{Clock, Slug};
@@ -77,7 +76,7 @@ pub struct AgentPost {
 #[derive(Default, Clone)]
 struct Seen {
     pane: Option<PaneId>,
-    hold: Option<Hold>,
+    hold: Option<String>,
     files: Vec<PathBuf>,
     activity: Option<Activity>,
 }
@@ -93,8 +92,8 @@ impl AgentPost {
         &self.setup.agent.slug
     }
 
-    /// What held its next prompt back in the last pass.
-    pub fn hold(&self) -> Option<Hold> {
+    /// What held its next prompt back in the last pass, for people.
+    pub fn hold(&self) -> Option<String> {
         self.seen().hold
     }
 
@@ -117,7 +116,7 @@ impl AgentPost {
     }
 
     /// Notes what holds its next prompt back.
-    pub fn set_hold(&self, hold: Option<Hold>) {
+    pub fn set_hold(&self, hold: Option<String>) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).hold = hold;
     }
 

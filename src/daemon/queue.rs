@@ -21,7 +21,7 @@ pub async fn waiting(running: &Running, agent: Option<&Slug>) -> anyhow::Result<
 
 fn shown(running: &Running, prompt: Prompt) -> QueuedPrompt {
     let held = match (prompt.state.name(), running.agent(&prompt.agent)) {
-        (StateName::Queued | StateName::Deferred, Some(post)) => post.hold().map(|hold| hold.to_string()),
+        (StateName::Queued | StateName::Deferred, Some(post)) => post.hold(),
         (StateName::Queued | StateName::Deferred, None) => Some("agents.yaml does not name it any more".to_owned()),
         _ => None,
     };
@@ -116,9 +116,12 @@ const SHOWS: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// For how long it must show no turn to have stopped: both CLIs make a turn of what they held in a queue of their own within
-/// 150 ms of Escape (measured).
-const RESTS: Duration = Duration::from_millis(400);
+/// For how long it must show no turn where prompts were on their way: both CLIs make a turn of what they held in a queue of
+/// their own as soon as Escape has ended the one before.
+const RESTS: Duration = Duration::from_secs(1);
+
+/// How often Escape is pressed at most.
+const MOST_ESCAPES: u32 = 3;
 
 /// How soon Escape is pressed again where a turn still shows. Two in quick succession open a menu in both CLIs.
 const ESCAPE_AGAIN: Duration = Duration::from_secs(1);
@@ -138,9 +141,11 @@ pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Resu
 async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
     let attach = format!("`fleet attach {}`", post.slug());
     let conversation = running.conversation(post.slug()).await?;
-    let deadline = Instant::now() + SHOWS;
+    let mut deadline = Instant::now() + SHOWS;
+    let mut follows = false;
     loop {
         let on_its_way = is_on_its_way(running, post).await?;
+        follows |= on_its_way;
         match running.delivery.interrupt(&running.target(post, &conversation)).await? {
             Interrupt::Pressed => break,
             Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
@@ -151,21 +156,28 @@ async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String
             Interrupt::Idle => return Ok(format!("held; a prompt is on its way into its pane ({attach})")),
         }
     }
-    let (mut pressed, mut rests_since) = (Instant::now(), None);
+    let (mut escapes, mut pressed, mut rests_since) = (1, Instant::now(), None);
     loop {
         let target = running.target(post, &conversation);
-        if !running.delivery.shows_turn(&target).await? {
-            if rests_since.get_or_insert_with(Instant::now).elapsed() >= RESTS {
-                return Ok("held; its turn was interrupted".to_owned());
-            }
-        } else if Instant::now() >= deadline {
-            return Ok(format!("held; Escape was pressed, but it still shows a turn ({attach})"));
-        } else {
+        let shows_turn = running.delivery.shows_turn(&target).await?;
+        let on_its_way = is_on_its_way(running, post).await?;
+        follows |= on_its_way;
+        if shows_turn || on_its_way {
             rests_since = None;
-            // What it held in a queue of its own has become a turn by the first Escape.
-            if pressed.elapsed() >= ESCAPE_AGAIN && running.delivery.interrupt(&target).await? == Interrupt::Pressed {
-                pressed = Instant::now();
-            }
+        } else if rests_since.get_or_insert_with(Instant::now).elapsed() >= RESTS || !follows {
+            return Ok("held; its turn was interrupted".to_owned());
+        }
+        // What it held in a queue of its own has become a turn by the Escape before.
+        if shows_turn
+            && escapes < MOST_ESCAPES
+            && pressed.elapsed() >= ESCAPE_AGAIN
+            && running.delivery.interrupt(&target).await? == Interrupt::Pressed
+        {
+            (escapes, pressed, deadline) = (escapes + 1, Instant::now(), Instant::now() + SHOWS);
+        }
+        if Instant::now() >= deadline {
+            let why = if shows_turn { "it still shows a turn" } else { "a prompt is on its way into its pane" };
+            return Ok(format!("held; Escape was pressed, but {why} ({attach})"));
         }
         tokio::time::sleep(LOOK).await;
     }

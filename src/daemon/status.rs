@@ -49,7 +49,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
         }),
         next_nudge: next_nudge(running, post, running.clock.now()),
         queued,
-        held: post.hold().filter(|_| queued > 0).map(|hold| hold.to_string()),
+        held: post.hold().filter(|_| queued > 0),
         held_by: running.store.agent_hold(slug).await?.map(|row| row.who),
         attached: sight.as_ref().map_or(0, |sight| sight.pane.attached),
         problem,
@@ -73,7 +73,7 @@ fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {
         Err(Hold::Dialog(what)) => AgentState::Asking { what },
         Err(Hold::Busy) => AgentState::Busy,
         // A draft, a mode or switched-off input hold a prompt back, yet the agent itself does what its CLI says.
-        Err(Hold::Draft | Hold::Mode | Hold::InputOff | Hold::PersonTypes) => {
+        Err(Hold::Draft | Hold::Undecided(_) | Hold::Mode | Hold::InputOff | Hold::PersonTypes) => {
             match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
                 Some(Activity::Busy) => AgentState::Busy,
                 _ => AgentState::Idle,

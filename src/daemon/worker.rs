@@ -17,8 +17,8 @@ use super::watch::Watcher;
 use crate::runtime::Identity;
 use crate::supervisor::{Patience, Step, Survey};
 
-/// How soon a pass that failed is tried again.
-const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// How soon a pass that failed is tried again, and how rarely at last: each may store that it tried.
+const AFTER_FAILURE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
 
 /// How soon a record is read again while a turn's last words are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -27,6 +27,7 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Watcher>) {
     let mut stop = running.stop.subscribe();
     let mut again = Some(Duration::ZERO);
+    let mut after_failure = AFTER_FAILURE.0;
     loop {
         let pause = async {
             match again {
@@ -42,10 +43,17 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
         // A pass that panics is a pass that failed: its agent is not left without anybody for ever, nor are the others.
         let pass = AssertUnwindSafe(agent_pass(&running, &post, &watcher)).catch_unwind().await;
         again = match pass.unwrap_or_else(|_| Err(anyhow::anyhow!("fleetd has a defect: a pass panicked"))) {
-            Ok(again) => again,
+            Ok(again) => {
+                after_failure = AFTER_FAILURE.0;
+                again
+            }
             Err(error) => {
                 tracing::warn!(agent = %post.slug(), "{error:#}");
-                Some(AFTER_FAILURE)
+                // Nothing moves until this is over, whatever held the prompts back before.
+                post.set_hold(Some(format!("{error:#}")));
+                let pause = after_failure;
+                after_failure = (after_failure * 2).min(AFTER_FAILURE.1);
+                Some(pause)
             }
         };
     }
@@ -75,7 +83,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
             tracing::warn!(agent = %post.slug(), %prompt, state = state.as_str(), "a prompt was not delivered; `fleet trace {prompt}` tells more");
         }
     }
-    post.set_hold(report.hold);
+    post.set_hold(report.hold.map(|hold| hold.to_string()));
     if !report.moved.is_empty() || report.told {
         running.tell(Event::Progress(post.slug().clone()));
     }

@@ -75,6 +75,8 @@ pub enum Hold {
     Dialog(String),
     /// Something stands in the input box that is not ours.
     Draft,
+    /// The text of that prompt stands in the input box, and whether the agent has taken it can't be told.
+    Undecided(PromptId),
     /// A person who is attached typed a moment ago.
     PersonTypes,
 }
@@ -95,6 +97,7 @@ impl Hold {
             Self::Busy => "busy",
             Self::Dialog(_) => "dialog",
             Self::Draft => "draft",
+            Self::Undecided(_) => "undecided",
             Self::PersonTypes => "person",
         }
     }
@@ -115,6 +118,9 @@ impl fmt::Display for Hold {
             Self::Busy => formatter.write_str("it is busy"),
             Self::Dialog(what) => write!(formatter, "it waits for a person: {what}"),
             Self::Draft => formatter.write_str("somebody's text stands in its input box"),
+            Self::Undecided(id) => {
+                write!(formatter, "the text of {id}, which is uncertain, stands in its input box: enter it or clear it")
+            }
             Self::PersonTypes => formatter.write_str("somebody types in its pane"),
         }
     }

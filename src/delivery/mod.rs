@@ -33,7 +33,7 @@ pub use interrupt::Interrupt;
 use guard::{Hold, Sight};
 use look::{Stillness, look};
 use order::{Batch, Manner};
-use own::is_ours;
+use own::{is_ours, is_placeholder};
 use plan::{InBox, Known, Step, Wait, look_again};
 
 /// For how long after Escape a turn may still show before it is pressed again.
@@ -190,8 +190,11 @@ impl Delivery {
             InputBox::Absent => InBox::NoBox,
             InputBox::Empty => InBox::Nothing,
             InputBox::Holds(held) => {
-                let pasted = self.remember(&prompt.agent, |memory| memory.pasted.as_ref() == Some(&prompt.id));
-                if is_ours(held, typed, pasted) { InBox::Ours } else { InBox::Other }
+                let pasted = self.remember(&prompt.agent, |memory| memory.pasted.clone());
+                // A placeholder names only a size, and prompts of one size are no rarity.
+                let another_s = pasted.as_ref().is_some_and(|id| *id != prompt.id) && is_placeholder(held);
+                let ours = !another_s && is_ours(held, typed, pasted.as_ref() == Some(&prompt.id));
+                if ours { InBox::Ours } else { InBox::Other }
             }
         }
     }

@@ -24,6 +24,11 @@ pub fn is_ours(held: &str, typed: &str, pasted: bool) -> bool {
     !foreign && (end || shown == whole && first_alike(held, typed))
 }
 
+/// Whether a box shows a placeholder instead of a text.
+pub fn is_placeholder(held: &str) -> bool {
+    placeholder(held).is_some()
+}
+
 /// A box that shows nothing but `[Pasted text #1 +40 lines]` or the like.
 fn placeholder(held: &str) -> Option<&str> {
     let inner = held.trim().strip_prefix('[')?.strip_suffix(']')?;

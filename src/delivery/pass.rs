@@ -10,6 +10,7 @@ use super::order::{self, Batch, Manner, Turn};
 use super::plan::{InBox, Known, Step, plan};
 use super::{Delivery, HELD_BACK, Report, Target, is_expired, longest_line};
 use crate::model::{Evidence, Mode, Place, Prompt, PromptId, PromptState, StateName};
+use crate::runtime::{Activity, InputBox};
 use crate::store::EvidenceRow;
 use crate::tmux::LONGEST_LINE;
 
@@ -33,6 +34,8 @@ struct Open {
     /// First come first.
     prompts: Vec<Prompt>,
     records: HashMap<PromptId, Vec<EvidenceRow>>,
+    /// Those among them of which only the record can tell more; no longer in `prompts`.
+    uncertain: Vec<Prompt>,
 }
 
 impl Delivery {
@@ -45,7 +48,8 @@ impl Delivery {
         if prompts.is_empty() && aside.is_none() {
             return Ok(report);
         }
-        let mut open = Open { records: self.store.open_evidence(slug).await?, prompts };
+        let records = self.store.open_evidence(slug).await?;
+        let mut open = Open { records, prompts, uncertain: Vec::new() };
         self.settle_without_a_look(target, &mut open, &mut report).await?;
         let on_its_way = |prompt: &&Prompt| matches!(prompt.state.name(), StateName::Typing | StateName::Submitted);
         let under_way = open.prompts.iter().find(on_its_way);
@@ -99,7 +103,11 @@ impl Delivery {
             }
         }
         let moved = |prompt: &Prompt| report.moved.iter().any(|(id, _)| *id == prompt.id);
-        open.prompts.retain(|prompt| prompt.state.name() != StateName::Uncertain && !moved(prompt));
+        open.prompts.retain(|prompt| !moved(prompt));
+        let (uncertain, rest) = std::mem::take(&mut open.prompts)
+            .into_iter()
+            .partition(|prompt| prompt.state.name() == StateName::Uncertain);
+        (open.uncertain, open.prompts) = (uncertain, rest);
         Ok(())
     }
 
@@ -121,7 +129,7 @@ impl Delivery {
             let mut known = self.known(target, prompt, &typed.unwrap_or_default(), sight);
             let confirmed_for = Duration::try_from(now.duration_since(prompt.since)).unwrap_or_default();
             known.long_idle = !another_under_way
-                && known.hold.is_none()
+                && rests(&known, sight, queued)
                 && confirmed_for >= patience
                 && sight.is_some_and(|sight| sight.still >= patience);
             known.record = open.record(prompt);
@@ -204,6 +212,11 @@ impl Delivery {
             }
             _ => {}
         }
+        if known.hold == Some(Hold::Draft)
+            && let Some(id) = self.undecided(open, sight).await?
+        {
+            known.hold = Some(Hold::Undecided(id));
+        }
         if let Some(row) = self.store.agent_hold(&batch.lead.agent).await? {
             known.hold = Some(Hold::Held(row.who));
         }
@@ -218,6 +231,20 @@ impl Delivery {
 
     fn was_interrupted_for(&self, prompt: &Prompt) -> bool {
         self.remember(&prompt.agent, |memory| memory.interrupted.as_ref().is_some_and(|(id, _)| *id == prompt.id))
+    }
+
+    /// The uncertain prompt whose very text stands in the box.
+    async fn undecided(&self, open: &Open, sight: Option<&Sight>) -> anyhow::Result<Option<PromptId>> {
+        let Some(sight) = sight.filter(|sight| matches!(sight.screen.input, InputBox::Holds(_))) else {
+            return Ok(None);
+        };
+        for prompt in &open.uncertain {
+            let typed = self.store.typed_text(&prompt.id).await?.unwrap_or_default();
+            if self.in_box(prompt, &typed, sight) == InBox::Ours {
+                return Ok(Some(prompt.id.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// The threads in which the running turn is told, where anybody waits for one.
@@ -259,6 +286,15 @@ impl Delivery {
         self.remember(slug, |memory| memory.told_held.retain(waits));
         Ok(())
     }
+}
+
+/// Whether no turn runs. A draft in the box does not keep a turn alive: Claude even puts there what was interrupted before its
+/// first word, and no record tells the end of that turn. What the agent holds in its own queue is given up for lost more
+/// slowly, because it would be typed again.
+fn rests(known: &Known, sight: Option<&Sight>, queued: bool) -> bool {
+    let idle =
+        sight.is_some_and(|sight| sight.told.as_ref().or(sight.screen.activity.as_ref()) == Some(&Activity::Idle));
+    known.hold.is_none() || !queued && idle && matches!(known.hold, Some(Hold::Draft | Hold::PersonTypes))
 }
 
 /// Leaves for later what a terminal that is read line by line would cut off: alone it is judged, and its author is told.

@@ -25,6 +25,10 @@ const JUDGE: SignedDuration = SignedDuration::from_secs(10);
 /// After how long what holds a prompt back becomes a step of its life. A shorter hold is the usual end of a turn or of a start.
 const DEFER: SignedDuration = SignedDuration::from_secs(1);
 
+/// After how long another reason becomes a step: what changes every second (a dialog with a clock in it, an agent that is busy
+/// again and again) must not fill the trace.
+const DEFER_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// After how long a prompt that a busy agent shows and has not taken is said to wait in its queue.
 const HELD: SignedDuration = SignedDuration::from_secs(1);
 
@@ -189,8 +193,11 @@ fn waiting(state: &PromptState, age: SignedDuration, known: Known) -> Step {
         (Some(Hold::Busy | Hold::Dialog(_)), _, Manner::Interrupting) if !known.interrupted => Step::Interrupt,
         (Some(hold), _, _) => {
             let reason = hold.to_string();
-            let told = matches!(state, PromptState::Deferred { reason: known } if *known == reason);
-            if told || age < DEFER {
+            let (told, patience) = match state {
+                PromptState::Deferred { reason: known } => (*known == reason, DEFER_AGAIN),
+                _ => (false, DEFER),
+            };
+            if told || age < patience {
                 return Step::Wait(Wait::Held(hold));
             }
             become_state(PromptState::Deferred { reason: reason.clone() }, &reason)
@@ -591,6 +598,20 @@ mod tests {
                 2,
                 Known { hold: Some(Hold::Draft), ..known() },
                 wait(Wait::Held(Hold::Draft)),
+            ),
+            (
+                "another reason a moment later",
+                PromptState::Deferred { reason: Hold::Draft.to_string() },
+                59,
+                Known { hold: Some(Hold::Dialog("14 s left".into())), ..known() },
+                wait(Wait::Held(Hold::Dialog("14 s left".into()))),
+            ),
+            (
+                "another reason for long",
+                PromptState::Deferred { reason: Hold::Draft.to_string() },
+                60,
+                Known { hold: Some(Hold::Busy), ..known() },
+                become_state(PromptState::Deferred { reason: Hold::Busy.to_string() }, &Hold::Busy.to_string()),
             ),
             (
                 "held back no more",

@@ -22,6 +22,11 @@ use crate::support::wait::until;
 /// Every database that a released fleetd could leave behind.
 const DATABASES: [&str; 1] = [include_str!("../fixtures/store/0002.sql")];
 
+/// The same for the later schemas, each with every state of a prompt: without modes and steering, and with them and a message of
+/// two prompts.
+const LIVES: [(&str, bool); 2] =
+    [(include_str!("../fixtures/store/0003.sql"), false), (include_str!("../fixtures/store/0004.sql"), true)];
+
 async fn thaw(sql: &'static str, path: &Path) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -84,6 +89,57 @@ async fn an_older_database_loads_with_every_prompt_fact_and_message_in_it() {
         assert!(heads.iter().any(|row| row.state == OutboxState::Ambiguous));
         assert_eq!(store.failed_outbox(9).await.unwrap(), [("C00000001".to_owned(), "not_in_channel".to_owned())]);
         assert_eq!(store.slack_channel("agent-ann").await.unwrap().as_deref(), Some("C00000001"));
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_in_any_state_of_an_older_database_is_what_it_was_and_goes_on_from_there() {
+    for (sql, modes) in LIVES {
+        let mut fleet = Fleet::new(&Fleet::practice("dan"));
+        std::fs::create_dir_all(fleet.state()).unwrap();
+        let path = fleet.state().join("fleet.db");
+        thaw(sql, &path).await;
+        let store = Store::open(&path).await.unwrap();
+        let dan = "dan".parse().unwrap();
+        let mut states = BTreeSet::new();
+        for digit in "123456789ab".chars() {
+            let id = format!("00000000000{digit}").parse().unwrap();
+            let prompt = store.prompt(&id).await.unwrap().unwrap();
+            assert_eq!(store.trace(&id).await.unwrap().last().unwrap().state, prompt.state);
+            assert!(prompt.expires.is_some());
+            let steers = matches!(
+                prompt.state,
+                PromptState::Typing { steering: true, .. } | PromptState::Submitted { steering: true, .. }
+            );
+            assert_eq!(steers, modes && "345".contains(digit), "{digit}");
+            assert_eq!(prompt.lead.is_some(), modes && digit == '5');
+            states.insert(prompt.state.name().as_str());
+        }
+        assert_eq!(states.len(), 10, "{states:?}");
+        assert_eq!(store.open_prompts(&dan).await.unwrap().len(), 7);
+        assert_eq!(store.open_evidence(&dan).await.unwrap().len(), 2);
+        assert_eq!(store.agent_hold(&dan).await.unwrap().unwrap().who, "ann");
+        assert_eq!(store.launched_at(&dan).await.unwrap().is_some(), modes);
+        assert_eq!(store.unreadable(), [""; 0]);
+        store.close().await;
+
+        fleet.move_clock(Timestamp::from_second(1_795_161_660).unwrap().duration_since(Timestamp::now()).as_secs());
+        fleet.start().await;
+        // It never was in this agent's box nor record, and it is typed only once nobody holds the agent.
+        fleet.until_state("dan", "idle").await;
+        fleet.fleet(&["resume", "dan"]);
+        for id in ["000000000001", "000000000002"] {
+            fleet.until_prompt(id, "done", |state| state.name() == StateName::Done).await;
+        }
+        // Whether they were taken before the agent died nobody can tell: it has no record.
+        for id in ["000000000003", "000000000004", "000000000005"] {
+            fleet.until_prompt(id, "uncertain", |state| state.name() == StateName::Uncertain).await;
+        }
+        for id in "3457ab".chars().map(|digit| format!("00000000000{digit}")) {
+            let id = &id;
+            assert!(!fleet.transcript("dan").contains(id.as_str()), "{id} was typed again");
+        }
+        assert_eq!(fleet.trace("000000000009").steps.last().unwrap().state.name(), StateName::Uncertain);
     }
 }
 

@@ -121,6 +121,40 @@ async fn an_uncertain_prompt_is_given_again_under_a_new_id_so_that_the_first_try
 }
 
 #[tokio::test]
+async fn what_waits_behind_an_uncertain_prompt_that_stands_in_the_box_is_told_which_one_that_is() {
+    let mut fleet = Fleet::running(&Fleet::practice("ann")).await;
+    fleet.fleet(&["pause", "ann"]);
+    let first = fleet.hand_in("ann", "was it taken?");
+    fleet.kill();
+    let store = Store::open(&fleet.state().join("fleet.db")).await.unwrap();
+    let typed = format!("[fleet · cli · ann · {first}]\nwas it taken?");
+    for state in
+        [PromptState::Typing { attempt: 5, steering: false }, PromptState::Uncertain { seen: "it stands there".into() }]
+    {
+        let prompt = store.prompt(&first.parse().unwrap()).await.unwrap().unwrap();
+        assert!(store.begin_typing(&prompt, &[], &state, "a test", &typed, Timestamp::now()).await.unwrap());
+    }
+    store.close().await;
+    fleet.tmux(&["set-buffer", "-b", "mine", &typed]);
+    fleet.tmux(&["paste-buffer", "-p", "-r", "-b", "mine", "-t", "=ann:"]);
+    until("it stands in the box", async || fleet.screen("ann").contains(&first).then_some(())).await;
+    fleet.start().await;
+    fleet.fleet(&["resume", "ann"]);
+    let second = fleet.hand_in("ann", "the next one");
+    until("the second is told what it waits for", async || {
+        let trace = fleet.fleet(&["trace", &second]);
+        trace.contains(&format!("held back: the text of {first}, which is uncertain")).then_some(())
+    })
+    .await;
+    assert!(fleet.taken("ann").is_empty(), "somebody pressed Enter on it");
+    fleet.tmux(&["send-keys", "-t", "=ann:", "Enter"]);
+    for id in [&first, &second] {
+        fleet.until_prompt(id, "done", |state| state.name() == StateName::Done).await;
+    }
+    assert_eq!(fleet.taken("ann").len(), 2);
+}
+
+#[tokio::test]
 async fn a_prompt_whose_agent_was_taken_out_of_the_file_is_shown_and_expires_all_the_same() {
     let mut fleet = Fleet::new(&(Fleet::practice("ann") + &Fleet::practice("gone")));
     fleet.start().await;

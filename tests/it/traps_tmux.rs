@@ -201,6 +201,10 @@ async fn a_server_without_room_for_one_more_file_loses_no_prompt() {
         steps.iter().any(|step| step.cause.contains("can't paste into ann")).then_some(())
     })
     .await;
+    until("the status tells it too", async || {
+        fleet.fleet(&["status"]).contains("next prompt waits: can't paste into ann").then_some(())
+    })
+    .await;
     assert_eq!(fleet.taken("ann").len(), 0);
     drop(full);
     fleet.until_arrived_once("ann", &id, BODY).await;
