@@ -177,15 +177,6 @@ fn inotify(machine: &Machine) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Verdict;
-
-    fn word(line: &Line) -> &'static str {
-        match line.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn { .. } => "warn",
-            Verdict::Fail { .. } => "fail",
-        }
-    }
 
     #[test]
     fn a_disk_is_told_before_it_is_full_and_a_mount_that_is_gone_is_told() {
@@ -200,7 +191,7 @@ mod tests {
             (Err("stale file handle".to_owned()), "fail"),
         ] {
             let line = disk(&Disk { what: "reposDir", path: "/r".into(), room: room.clone() });
-            assert_eq!(word(&line), expected, "{room:?} {line:?}");
+            assert_eq!(line.verdict.word(), expected, "{room:?} {line:?}");
             assert!(line.found.contains("reposDir /r"), "{line:?}");
         }
     }
@@ -216,12 +207,12 @@ mod tests {
             watches: Some(100_000),
             disks: Vec::new(),
         };
-        let words = |agents| judge(&machine(agents)).iter().map(word).collect::<Vec<_>>();
+        let words = |agents| judge(&machine(agents)).iter().map(|line| line.verdict.word()).collect::<Vec<_>>();
         assert_eq!(words(1), ["warn", "ok", "ok"]);
         assert_eq!(words(100), ["warn", "warn", "warn"]);
         assert_eq!(words(200), ["fail", "warn", "warn"]);
         let free = Machine { open_files: None, group: None, ..machine(200) };
-        assert_eq!(judge(&free).iter().map(word).collect::<Vec<_>>(), ["ok", "ok", "warn"]);
+        assert_eq!(judge(&free).iter().map(|line| line.verdict.word()).collect::<Vec<_>>(), ["ok", "ok", "warn"]);
     }
 
     #[test]

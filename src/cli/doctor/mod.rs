@@ -156,11 +156,12 @@ fn shown(report: &Report) -> String {
         text.push_str(&format!("{style}{word}{style:#} {}{error}\n", fixed.what));
     }
     for Line { check, agents, verdict, found } in &report.lines {
-        let (style, word, mend) = match verdict {
-            Verdict::Ok => (GOOD, "ok", None),
-            Verdict::Warn { mend } => (DOUBTFUL, "warn", Some(mend)),
-            Verdict::Fail { mend } => (BAD, "fail", Some(mend)),
+        let (style, mend) = match verdict {
+            Verdict::Ok => (GOOD, None),
+            Verdict::Warn { mend } => (DOUBTFUL, Some(mend)),
+            Verdict::Fail { mend } => (BAD, Some(mend)),
         };
+        let word = verdict.word();
         let agents: Vec<&str> = agents.iter().map(|agent| agent.as_str()).collect();
         let whose = if agents.is_empty() { String::new() } else { format!("{}: ", agents.join(", ")) };
         text.push_str(&format!("{style}{word:<4}{style:#}  {:<13}  {whose}{found}\n", check.name()));

@@ -57,6 +57,17 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The word in front of a line.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn { .. } => "warn",
+            Self::Fail { .. } => "fail",
+        }
+    }
+}
+
 /// What is looked at, in the order in which it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

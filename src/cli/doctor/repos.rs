@@ -126,15 +126,6 @@ fn judge(found: &Found) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Verdict;
-
-    fn word(line: &Line) -> &'static str {
-        match line.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn { .. } => "warn",
-            Verdict::Fail { .. } => "fail",
-        }
-    }
 
     #[test]
     fn what_stands_in_an_agent_s_way_is_told_and_what_is_yet_to_be_made_is_no_fault() {
@@ -145,7 +136,7 @@ mod tests {
                 clone,
                 worktree: worktree.map(|seen| ("/w/n".into(), seen)),
             };
-            judge(&found).iter().map(word).collect::<Vec<_>>()
+            judge(&found).iter().map(|line| line.verdict.word()).collect::<Vec<_>>()
         };
         let ours = || Ok(Clone::Ours("/r".into()));
         assert_eq!(words(Ok(Clone::Missing("/r".into())), None), ["ok"]);
@@ -159,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_git_that_is_missing_or_too_old_is_told() {
-        let judged = |words: &str| word(&judge_version(Ok(words.to_owned())));
+        let judged = |words: &str| judge_version(Ok(words.to_owned())).verdict.word();
         assert_eq!((judged("git version 2.39.5"), judged("git version 2.25.1")), ("ok", "fail"));
         assert_eq!((judged("git version 3.0.rc1"), judged("something new")), ("ok", "ok"));
-        assert_eq!(word(&judge_version(Err("no git".into()))), "fail");
+        assert_eq!(judge_version(Err("no git".into())).verdict.word(), "fail");
     }
 }

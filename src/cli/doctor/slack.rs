@@ -136,16 +136,7 @@ fn judge_scopes(bot: &Bot) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Verdict;
     use crate::slack::SeenChannel;
-
-    fn word(line: &Line) -> &'static str {
-        match line.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn { .. } => "warn",
-            Verdict::Fail { .. } => "fail",
-        }
-    }
 
     fn bot(without: &str, with: &[&str]) -> Bot {
         let mut scopes = manifest_scopes();
@@ -156,23 +147,23 @@ mod tests {
 
     #[test]
     fn a_scope_that_is_missing_is_named_and_one_too_many_is_no_fault() {
-        assert_eq!(word(&judge_scopes(&bot("", &[]))), "ok");
-        assert_eq!(word(&judge_scopes(&bot("", &["admin"]))), "warn");
+        assert_eq!(judge_scopes(&bot("", &[])).verdict.word(), "ok");
+        assert_eq!(judge_scopes(&bot("", &["admin"])).verdict.word(), "warn");
         let lacks = judge_scopes(&bot("chat:write", &["admin"]));
-        assert!(word(&lacks) == "fail" && lacks.found.contains("lacks chat:write"), "{lacks:?}");
-        assert_eq!(word(&judge_scopes(&Bot { scopes: None, ..bot("", &[]) })), "warn");
+        assert!(lacks.verdict.word() == "fail" && lacks.found.contains("lacks chat:write"), "{lacks:?}");
+        assert_eq!(judge_scopes(&Bot { scopes: None, ..bot("", &[]) }).verdict.word(), "warn");
     }
 
     #[test]
     fn tokens_that_cannot_work_are_told_without_asking_slack_and_without_showing_them() {
         let both = |bot: &str, app: &str| Tokens::Both { bot: bot.to_owned().into(), app: app.to_owned().into() };
-        let judged = |tokens: &Tokens, channels| judge_tokens(tokens, channels).map(|line| word(&line));
+        let judged = |tokens: &Tokens, channels| judge_tokens(tokens, channels).map(|line| line.verdict.word());
         assert_eq!(judged(&Tokens::None, 0), Some("ok"));
         assert_eq!(judged(&Tokens::None, 2), Some("warn"));
         assert_eq!(judged(&Tokens::Half { there: "A", missing: "B" }, 0), Some("fail"));
         assert_eq!(judged(&both("xoxb-1", "xapp-1"), 1), None);
         let swapped = judge_tokens(&both("xapp-s3cret", "xoxb-s3cret"), 1).unwrap();
-        assert!(word(&swapped) == "fail" && !format!("{swapped:?}").contains("s3cret"), "{swapped:?}");
+        assert!(swapped.verdict.word() == "fail" && !format!("{swapped:?}").contains("s3cret"), "{swapped:?}");
     }
 
     #[test]
@@ -187,7 +178,10 @@ mod tests {
         let agents =
             [(slug("a"), "#a".into()), (slug("b"), "b".into()), (slug("c"), "#c".into()), (slug("d"), "#d".into())];
         let lines = judge(&found, &agents);
-        assert_eq!(lines.iter().map(word).collect::<Vec<_>>(), ["ok", "ok", "fail", "ok", "fail", "ok", "fail"]);
+        assert_eq!(
+            lines.iter().map(|line| line.verdict.word()).collect::<Vec<_>>(),
+            ["ok", "ok", "fail", "ok", "fail", "ok", "fail"]
+        );
         assert_eq!(lines[4].agents, [slug("b")]);
     }
 }

@@ -282,15 +282,6 @@ fn judge_daemon(daemon: &Daemon) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Verdict;
-
-    fn word(line: &Line) -> &'static str {
-        match line.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn { .. } => "warn",
-            Verdict::Fail { .. } => "fail",
-        }
-    }
 
     fn entry(path: &str, directory: bool, mode: u32, owner: u32) -> Entry {
         Entry { path: path.into(), directory, mode, owner, links: 1 }
@@ -300,7 +291,7 @@ mod tests {
     fn secrets_that_others_can_read_are_a_fail_and_what_only_looks_open_is_a_warning() {
         let judge = |entries: Vec<Entry>, own| {
             let lines = judge_rights(Path::new("/s"), Ok(Some(entries)), own);
-            lines.iter().map(word).collect::<Vec<_>>()
+            lines.iter().map(|line| line.verdict.word()).collect::<Vec<_>>()
         };
         let root = |mode| entry("/s", true, mode, 7);
         assert_eq!(judge(vec![root(0o700), entry("/s/fleet.db", false, 0o600, 7)], 7), ["ok"]);
@@ -312,25 +303,25 @@ mod tests {
         assert_eq!(judge(vec![root(0o700)], 0), ["fail"]);
         assert_eq!(judge(vec![root(0o755), entry("/s/a", true, 0o755, 7)], 7), ["fail", "warn"]);
         assert_eq!(judge(vec![entry("/s", false, 0o600, 7)], 7), ["fail"]);
-        assert_eq!(word(&judge_rights(Path::new("/s"), Ok(None), 7)[0]), "warn");
+        assert_eq!(judge_rights(Path::new("/s"), Ok(None), 7)[0].verdict.word(), "warn");
     }
 
     #[test]
     fn a_database_that_would_keep_fleetd_from_starting_is_told() {
         let of = |complaints: &[&str], step| {
             let complaints = complaints.iter().map(|text| (*text).to_owned()).collect();
-            word(&judge_database(Some(Ok(Integrity { complaints, step, known: 3 }))))
+            judge_database(Some(Ok(Integrity { complaints, step, known: 3 }))).verdict.word()
         };
         assert_eq!((of(&[], 3), of(&[], 2), of(&[], 4), of(&["row 7 missing"], 3)), ("ok", "ok", "fail", "fail"));
-        assert_eq!(word(&judge_database(None)), "ok");
-        assert_eq!(word(&judge_database(Some(Err(anyhow::anyhow!("no"))))), "fail");
+        assert_eq!(judge_database(None).verdict.word(), "ok");
+        assert_eq!(judge_database(Some(Err(anyhow::anyhow!("no")))).verdict.word(), "fail");
     }
 
     #[test]
     fn a_daemon_that_hangs_is_told_from_one_that_does_not_run() {
         let judge = |holder, socket, answer| {
             let lines = judge_daemon(&Daemon { holder, socket, answer });
-            (word(&lines[0]), lines[0].found.clone())
+            (lines[0].verdict.word(), lines[0].found.clone())
         };
         assert_eq!(judge(None, false, Answer::Nobody).0, "warn");
         assert!(judge(None, true, Answer::Nobody).1.contains("left the file"));

@@ -9,7 +9,7 @@ use crate::tmux::{Row, Screen};
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells; the last is for dialogs that have no row of
 /// their own.
-const DIALOGS: [(&str, &str); 10] = [
+const DIALOGS: [(&str, &str); 12] = [
     ("Choose the text style", "first start: theme"),
     ("Press Enter to continue", "first start: notes"),
     ("Select login method", "login"),
@@ -19,7 +19,9 @@ const DIALOGS: [(&str, &str); 10] = [
     ("Resume session", "choice of a conversation"),
     ("Do you want to", "permission"),
     ("Enter to select", "question"),
+    ("Type to filter · Enter", "settings"),
     ("Esc to cancel", "a dialog"),
+    ("Showing detailed transcript", "the detailed transcript (Ctrl-O)"),
 ];
 
 /// The footer of a Claude that would answer every prompt by asking for a login.
@@ -124,6 +126,7 @@ mod tests {
             ("busy", Activity::Busy, InputBox::Empty),
             ("busy-tool", Activity::Busy, InputBox::Empty),
             ("busy-queued", Activity::Busy, InputBox::Empty),
+            ("shortcuts", Activity::Idle, InputBox::Empty),
             ("draft", Activity::Idle, holds("a half typed draft")),
             ("draft-shell", Activity::Idle, holds("!ls")),
             ("command-menu", Activity::Idle, holds("/clear")),
@@ -146,6 +149,8 @@ mod tests {
             ("dialog-permission", "permission"),
             ("dialog-question", "question"),
             ("dialog-model", "a dialog"),
+            ("dialog-config", "settings"),
+            ("transcript", "the detailed transcript (Ctrl-O)"),
         ] {
             assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
         }

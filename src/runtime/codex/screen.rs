@@ -7,14 +7,17 @@ use crate::runtime::{Activity, InputBox, ScreenReading};
 use crate::tmux::{Row, Screen};
 
 /// Which key a dialog takes, as its last row says it.
-const HINTS: [&str; 4] = ["Press enter to confirm", "Press enter to continue", "enter continue", "enter resume"];
+const HINTS: [&str; 5] =
+    ["Press enter to confirm", "Press enter to continue", "enter continue", "enter resume", "enter select · esc back"];
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells.
-const DIALOGS: [(&str, &str); 4] = [
+const DIALOGS: [(&str, &str); 6] = [
     ("Would you like to run the following command?", "permission"),
     ("Trust this folder?", "trust in the directory"),
     ("Sign in with ChatGPT", "login"),
     ("Resume a previous session", "choice of a conversation"),
+    ("Select Model and Effort", "choice of a model"),
+    ("Update Model Permissions", "choice of permissions"),
 ];
 
 /// How many rows above the composer are looked at for the line of a running turn.
@@ -88,6 +91,8 @@ mod tests {
             ("api-error", Activity::Idle, InputBox::Empty),
             ("busy", Activity::Busy, InputBox::Empty),
             ("busy-tool", Activity::Busy, InputBox::Empty),
+            ("shortcuts", Activity::Idle, InputBox::Empty),
+            ("menu", Activity::Idle, holds("/model")),
             ("draft", Activity::Idle, holds("a half typed draft")),
             ("pasted-placeholder", Activity::Idle, holds("[Pasted Content 1465 chars]")),
         ] {
@@ -110,6 +115,8 @@ mod tests {
             ("dialog-trust", "trust in the directory"),
             ("dialog-login", "login"),
             ("dialog-resume", "choice of a conversation"),
+            ("dialog-model", "choice of a model"),
+            ("dialog-permissions", "choice of permissions"),
         ] {
             assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
         }
