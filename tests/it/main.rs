@@ -8,6 +8,7 @@ mod doctor;
 mod frozen;
 mod fuzz_parsers;
 mod git_repositories;
+mod held_notes;
 mod hostile_crashes;
 mod hostile_fleet;
 mod hostile_records;
