@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::guard::{self, Hold, Sight};
 use super::order::{self, Batch, Manner, Turn};
-use super::plan::{InBox, Known, Step, plan};
+use super::plan::{InBox, Known, Step, Wait, look_again, plan};
 use super::{Delivery, HELD_BACK, Report, Target, is_expired, longest_line};
 use crate::model::{Evidence, Mode, Place, Prompt, PromptId, PromptState, StateName};
 use crate::runtime::{Activity, InputBox};
@@ -224,6 +224,11 @@ impl Delivery {
         let step = plan(&batch.lead.state, batch.lead.since, known, self.clock.now());
         if matches!(step, Step::Type { .. }) {
             report.look_in(Some(HELD_BACK));
+        }
+        if step == Step::Wait(Wait::Held(Hold::Mode)) && batch.manner == Manner::WhenIdle && !running.is_empty() {
+            // Nothing could be typed yet: whoever reads in the pane is not thrown out of it before.
+            report.look_in(look_again(&Wait::Held(Hold::Mode), SignedDuration::ZERO));
+            return Ok(hold);
         }
         self.apply(target, &batch, "", step, report).await?;
         Ok(hold)
