@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::fleet::FLEETD;
 
-const SOCKET: &str = "fleet-bench";
+pub const SOCKET: &str = "fleet-bench";
 pub const FLEET: &str = "bench";
 
 /// Everything, in a directory of its own; dropping it ends the tmux server.

@@ -1,15 +1,17 @@
 //! The figures by which fleetd is judged, each beside the raw floor of the same machine in the same run. A time alone says
 //! little on a machine that others share; its ratio to what tmux itself takes there says something.
 //!
-//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, post, pass) runs one figure.
+//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, paste, cost, post, pass) runs one figure.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod cost;
 mod daemon;
 mod delivery;
 mod house;
 mod idle;
 mod pass;
+mod paste;
 mod post;
 mod send;
 mod table;
@@ -38,6 +40,12 @@ fn main() {
     }
     if wanted("send") {
         rows.extend(runtime.block_on(send::measure()));
+    }
+    if wanted("paste") {
+        rows.extend(runtime.block_on(paste::measure()));
+    }
+    if wanted("cost") {
+        rows.extend(runtime.block_on(cost::measure()));
     }
     if wanted("post") {
         rows.extend(runtime.block_on(post::measure()));
