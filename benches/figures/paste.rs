@@ -74,7 +74,7 @@ async fn sink(house: &House) -> PaneId {
 
 /// Measures, all in turn for every sample.
 pub async fn measure() -> Vec<Row> {
-    let house = House::new(&[]).await;
+    let house = House::new(&[("nobody".to_owned(), "[\"true\"]".to_owned())]).await;
     let pane = sink(&house).await;
     let text: String = "what was the slowest query of the night? ".chars().cycle().take(BYTES).collect();
     let file = house.path().join("text");
