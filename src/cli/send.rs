@@ -1,6 +1,6 @@
 //! `fleet send`: gives an agent a prompt, and says "confirmed" only when the agent's own record holds it.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -135,7 +135,10 @@ async fn hand_in(client: &Client, keep: &Keep) -> Result<Kept, ClientError> {
 async fn wait(client: &Client, id: &PromptId, until: Until, deadline: Instant) -> anyhow::Result<PromptView> {
     let word = if until == Until::Done { "done" } else { "confirmed" };
     let progress = ProgressBar::new_spinner();
-    progress.enable_steady_tick(Duration::from_millis(120));
+    if std::io::stderr().is_terminal() {
+        // Else nobody would see it turn, and it has a thread of its own.
+        progress.enable_steady_tick(Duration::from_millis(120));
+    }
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let seconds = left.min(QUESTION).as_secs_f64().ceil();
