@@ -211,7 +211,7 @@ impl Delivery {
         let prompt = batch.lead;
         match step {
             Step::Wait(wait) => {
-                report.look_in(look_again(&wait, self.clock.now().duration_since(prompt.since).as_secs()));
+                report.look_in(look_again(&wait, self.clock.now().duration_since(prompt.since)));
                 if wait == Wait::TurnEnd && !target.keeps_record {
                     report.look_in(Some(WITHOUT_RECORD_LOOK));
                 }

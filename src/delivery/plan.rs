@@ -38,6 +38,9 @@ const GIVE_UP: SignedDuration = SignedDuration::from_secs(30);
 /// The same for an agent that shows no input box: it may have been down, and be on its way up.
 const STARTS: SignedDuration = SignedDuration::from_mins(10);
 
+/// How soon evidence is looked for again, and how rarely at last: a record that grows wakes a pass by itself.
+const EVIDENCE_LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
 /// What the input box holds, from the point of view of one prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InBox {
@@ -325,12 +328,17 @@ fn become_state(state: PromptState, cause: &str) -> Step {
 
 /// How soon a pass is worth repeating without any news. News (a record that grew, a new prompt) comes by itself; this is
 /// for what only a look can tell, and for a watch that missed something.
-pub fn look_again(wait: &Wait, waited: i64) -> Option<Duration> {
+pub fn look_again(wait: &Wait, waited: SignedDuration) -> Option<Duration> {
+    let seconds = waited.as_secs();
     match wait {
-        Wait::Evidence if waited < 15 => Some(Duration::from_millis(50)),
+        // Where it comes, it comes soon; and a look costs the machine something that the agent needs to answer.
+        Wait::Evidence if seconds < 15 => {
+            let waited = Duration::try_from(waited).unwrap_or_default();
+            Some((waited / 4).clamp(EVIDENCE_LOOK.0, EVIDENCE_LOOK.1))
+        }
         Wait::Evidence => Some(Duration::from_secs(1)),
         Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
-        Wait::Held(_) if waited < 10 => Some(Duration::from_millis(200)),
+        Wait::Held(_) if seconds < 10 => Some(Duration::from_millis(200)),
         Wait::Held(_) => Some(Duration::from_secs(1)),
         Wait::TurnEnd => Some(Duration::from_secs(5)),
         Wait::Nothing => None,
