@@ -164,6 +164,7 @@ impl Bench {
             runtime: &self.runtime,
             pane: Some(self.pane.clone()),
             keeps_record: true,
+            record_since: None,
             recorded: None,
             rule: None,
         }

@@ -191,16 +191,19 @@ impl Running {
     /// For whom a delivery pass is.
     pub fn target<'a>(&'a self, post: &'a AgentPost, conversation: &'a Conversation) -> Target<'a> {
         let seen = post.seen();
-        let (keeps_record, recorded) = match post.setup.runtime.keeps_record() {
-            RecordKeeping::Always => (true, None),
-            RecordKeeping::IfFileExists if seen.files.iter().any(|file| file.exists()) => (true, seen.activity),
-            RecordKeeping::IfFileExists => (false, None),
+        let (record_since, recorded) = match post.setup.runtime.keeps_record() {
+            RecordKeeping::Always => (Some(None), None),
+            RecordKeeping::IfFileExists => match seen.files.iter().filter_map(|file| kept_since(file)).min() {
+                Some(since) => (Some(Some(since)), seen.activity),
+                None => (None, None),
+            },
         };
         Target {
             context: post.setup.context(conversation),
             runtime: &post.setup.runtime,
             pane: seen.pane,
-            keeps_record,
+            keeps_record: record_since.is_some(),
+            record_since: record_since.flatten(),
             recorded,
             rule: self.fleet.rule.as_deref(),
         }
@@ -213,4 +216,12 @@ impl Running {
         };
         self.agents.iter().filter(here).map(|post| post.slug().clone()).collect()
     }
+}
+
+/// Since when a record file is there; none where it isn't. A file system that does not tell is taken at its word of when the
+/// file was changed last, which is later: less counts as proof then.
+fn kept_since(file: &Path) -> Option<Timestamp> {
+    let metadata = file.metadata().ok()?;
+    let born = metadata.created().or_else(|_| metadata.modified()).ok()?;
+    Timestamp::try_from(born).ok()
 }

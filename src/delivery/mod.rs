@@ -64,6 +64,8 @@ pub struct Target<'a> {
     pub pane: Option<PaneId>,
     /// Whether its record can prove that a prompt arrived.
     pub keeps_record: bool,
+    /// Since when that record is kept; none where it always is. What was typed before it can't be proven absent by it.
+    pub record_since: Option<Timestamp>,
     /// What the agent does, where its record is the best word for it; none where its CLI shows that itself.
     pub recorded: Option<Activity>,
     /// The rule typed below every prompt.
@@ -174,7 +176,7 @@ impl Delivery {
             queue_lost: false,
             in_box: sight.map_or(InBox::NoBox, |sight| self.in_box(prompt, typed, sight)),
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
-            keeps_record: target.keeps_record,
+            keeps_record: target.keeps_record && !typed_before_its_record(target, prompt),
             record: None,
             line_too_long: longest_line(target, prompt, &[])
                 .filter(|longest| *longest > LONGEST_LINE && sight.is_some_and(|sight| sight.whole_lines)),
@@ -315,6 +317,11 @@ fn longest_line(target: &Target<'_>, prompt: &Prompt, others: &[&Prompt]) -> Opt
 /// Whether a confirmed prompt turned out not to have been taken.
 fn is_back(state: &PromptState) -> bool {
     !matches!(state.name(), StateName::Confirmed | StateName::Done)
+}
+
+fn typed_before_its_record(target: &Target<'_>, prompt: &Prompt) -> bool {
+    let entered = matches!(prompt.state.name(), StateName::Typing | StateName::Submitted);
+    entered && target.record_since.is_some_and(|since| since > prompt.since)
 }
 
 fn is_expired(prompt: &Prompt, now: Timestamp) -> bool {
