@@ -107,13 +107,19 @@ async fn a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice() {
             if state != StateName::Done {
                 println!("{id} for {slug}: {steps:?}");
             }
-            *states.entry(state.as_str().to_owned()).or_default() += 1;
+            // Five tries, each cut off by a death, are the most there are: it is told as failed, and did not arrive.
+            let tries = steps.iter().filter(|(state, _)| *state == StateName::Typing).count();
+            let given_up = state == StateName::Failed && tries == 5;
+            *states.entry(if given_up { "given up" } else { state.as_str() }.to_owned()).or_default() += 1;
         }
         // The first prompt of all, too.
         assert_eq!(fleet.transcript(slug).matches("init · agents.yaml").count(), 1, "{slug}");
     }
     println!("{injections} crashes ({done:?}), {} prompts: {states:?}, in {:.0?}", prompts.len(), start.elapsed());
-    assert_eq!(states, BTreeMap::from([("done".to_owned(), prompts.len())]));
+    // In a hundred injections no prompt meets five of them; in thousands one in a thousand does.
+    let given_up = states.remove("given up").unwrap_or_default();
+    assert!(given_up <= injections / 200, "{given_up} prompts were given up");
+    assert_eq!(states, BTreeMap::from([("done".to_owned(), prompts.len() - given_up)]));
 }
 
 #[tokio::test]
