@@ -18,6 +18,9 @@ const LONGEST_BASE: usize = 40;
 /// How long what was started may take to die of SIGKILL.
 const DEATH: Duration = Duration::from_secs(3);
 
+/// So many looks in a row must find nothing: a process in the middle of its exec has no environment for a moment.
+const QUIET: u32 = 3;
+
 /// The directory.
 #[derive(Debug)]
 pub struct Scratch {
@@ -67,11 +70,10 @@ impl Scratch {
 
     fn end_processes(&self) {
         let begun = Instant::now();
-        loop {
+        let mut quiet = 0;
+        while quiet < QUIET && begun.elapsed() <= DEATH {
             let living = self.processes();
-            if living.is_empty() || begun.elapsed() > DEATH {
-                return;
-            }
+            quiet = if living.is_empty() { quiet + 1 } else { 0 };
             for pid in living {
                 // It may have ended in this very moment.
                 kill_process(pid, Signal::KILL).ok();
