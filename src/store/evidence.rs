@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::inbox::open_states;
 use super::{Store, Write, from_json, micros};
 use crate::model::{Evidence, PromptId, Slug};
 
@@ -36,10 +37,11 @@ impl Store {
 
     /// Where the agent's own record held its open prompts; no entry for one that it never held.
     pub async fn open_evidence(&self, agent: &Slug) -> anyhow::Result<HashMap<PromptId, Vec<EvidenceRow>>> {
-        let rows = sqlx::query(
-            "SELECT e.prompt, e.kind, e.exact FROM inbox i JOIN evidence e ON e.prompt = i.id WHERE i.agent = $1 \
-             AND i.state IN ('queued', 'deferred', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY e.at, e.kind",
-        );
+        let rows = sqlx::query(concat!(
+            "SELECT e.prompt, e.kind, e.exact FROM inbox i JOIN evidence e ON e.prompt = i.id WHERE i.agent = $1 AND i.state IN ",
+            open_states!(),
+            " ORDER BY e.at, e.kind"
+        ));
         let rows =
             rows.bind(agent.as_str()).fetch_all(&mut *self.read().await?).await.context("can't read the evidence")?;
         let mut evidence: HashMap<PromptId, Vec<EvidenceRow>> = HashMap::new();

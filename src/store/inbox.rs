@@ -29,12 +29,21 @@ impl Inserted {
     }
 }
 
+/// The states in which delivery still has to see to a prompt. One list: a state that stood in one query and not in another would
+/// be typed without its evidence.
+macro_rules! open_states {
+    () => {
+        "('queued', 'deferred', 'typing', 'submitted', 'confirmed', 'uncertain')"
+    };
+}
+pub(super) use open_states;
+
 /// A query for whole prompts.
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT id, agent, source, who, body, channel, thread, created, expires, mode, lead, detail, since FROM inbox ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -62,10 +71,8 @@ impl Store {
 
     /// Every prompt that waits, is under way or is uncertain, first come first; of one agent or of all.
     pub async fn waiting_prompts(&self, agent: Option<&Slug>) -> anyhow::Result<Vec<Prompt>> {
-        let rows = sqlx::query(select!(
-            "WHERE ($1 IS NULL OR agent = $1) \
-             AND state IN ('queued', 'deferred', 'typing', 'submitted', 'confirmed', 'uncertain') ORDER BY seq"
-        ));
+        let rows =
+            sqlx::query(select!("WHERE ($1 IS NULL OR agent = $1) AND state IN ", open_states!(), " ORDER BY seq"));
         let rows = rows
             .bind(agent.map(Slug::as_str))
             .fetch_all(&mut *self.read().await?)
