@@ -202,24 +202,7 @@ impl Delivery {
         known.record = open.record(batch.lead);
         known.manner = batch.manner;
         known.busy = turn.runs;
-        match (batch.manner, sight) {
-            (Manner::Steering, Some(sight)) => known.hold = guard::check_steering(sight).err(),
-            // It was broken off before its first word, and no record will ever tell its end.
-            (Manner::Interrupting, _) if self.was_interrupted_for(batch.lead) => {}
-            // A turn is not over before its record says so.
-            (Manner::WhenIdle | Manner::Interrupting, _) if !running.is_empty() => {
-                known.hold = known.hold.or(Some(Hold::Busy));
-            }
-            _ => {}
-        }
-        if known.hold == Some(Hold::Draft)
-            && let Some(id) = self.undecided(open, sight).await?
-        {
-            known.hold = Some(Hold::Undecided(id));
-        }
-        if let Some(row) = self.store.agent_hold(&batch.lead.agent).await? {
-            known.hold = Some(Hold::Held(row.who));
-        }
+        known.hold = self.what_holds(open, &batch, running, sight, known.hold).await?;
         let hold = known.hold.clone();
         let step = plan(&batch.lead.state, batch.lead.since, known, self.clock.now());
         if matches!(step, Step::Type { .. }) {
@@ -232,6 +215,32 @@ impl Delivery {
         }
         self.apply(target, &batch, "", step, report).await?;
         Ok(hold)
+    }
+
+    /// What holds the next prompts back, where `hold` is what holds back a prompt that waits for an idle agent.
+    async fn what_holds(
+        &self,
+        open: &Open,
+        batch: &Batch<'_>,
+        running: &[&Prompt],
+        sight: Option<&Sight>,
+        hold: Option<Hold>,
+    ) -> anyhow::Result<Option<Hold>> {
+        if let Some(row) = self.store.agent_hold(&batch.lead.agent).await? {
+            return Ok(Some(Hold::Held(row.who)));
+        }
+        let hold = match (batch.manner, sight) {
+            (Manner::Steering, Some(sight)) => guard::check_steering(sight).err(),
+            // It was broken off before its first word, and no record will ever tell its end.
+            (Manner::Interrupting, _) if self.was_interrupted_for(batch.lead) => hold,
+            // A turn is not over before its record says so.
+            (Manner::WhenIdle | Manner::Interrupting, _) if !running.is_empty() => hold.or(Some(Hold::Busy)),
+            _ => hold,
+        };
+        match hold {
+            Some(Hold::Draft) => Ok(Some(self.undecided(open, sight).await?.map_or(Hold::Draft, Hold::Undecided))),
+            hold => Ok(hold),
+        }
     }
 
     fn was_interrupted_for(&self, prompt: &Prompt) -> bool {
