@@ -64,6 +64,7 @@ LOAD ?= 4
 soak: packages agents ## 2,000 crashes of the daemon, then 200 prompts to each real CLI on a busy machine
 	FLEET_SOAK=$(INJECTIONS) cargo test --locked --test it -- --nocapture --exact \
 		hostile_crashes::a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice
+	cargo test --locked --lib -- --ignored ticking_through_the_changes_of_every_year
 	FLEET_LOAD=$(LOAD) cargo test --locked --test it -- --nocapture --test-threads 2 real_many::
 
 .PHONY: bench
