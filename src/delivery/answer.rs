@@ -118,28 +118,13 @@ fn after_pattern<'a>(line: &'a str, pattern: Option<&str>) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{PromptState, Source};
 
     const HEADER: &str = "[fleet · cli · ann · 0123456789ab]";
 
     fn prompt() -> Prompt {
-        Prompt {
-            id: "0123456789ab".parse().unwrap(),
-            agent: "a".parse().unwrap(),
-            source: Source::Cli,
-            who: "ann".into(),
-            body: "one\ntwo".into(),
-            place: None,
-            created: Timestamp::UNIX_EPOCH,
-            expires: None,
-            mode: crate::model::Mode::Queue,
-            lead: None,
-            state: PromptState::Queued,
-            since: Timestamp::UNIX_EPOCH,
-        }
+        Prompt { body: "one\ntwo".into(), ..Prompt::example() }
     }
 
     fn read(pattern: Option<&str>, screen: &str) -> Option<String> {

@@ -106,20 +106,7 @@ mod tests {
 
     fn prompt(source: Source, created: i64) -> Prompt {
         let created = Timestamp::from_second(created).unwrap();
-        Prompt {
-            id: PromptId::random(),
-            agent: "a".parse().unwrap(),
-            source,
-            who: "ann".into(),
-            body: "x".into(),
-            place: None,
-            created,
-            expires: None,
-            mode: Mode::Queue,
-            lead: None,
-            state: PromptState::Queued,
-            since: created,
-        }
+        Prompt { id: PromptId::random(), source, created, since: created, ..Prompt::example() }
     }
 
     fn nudge(created: i64) -> Prompt {

@@ -384,6 +384,27 @@ pub struct Transition {
 }
 
 #[cfg(test)]
+impl Prompt {
+    /// What the tests of every room begin with: ann's prompt to `a`, from a shell, waiting since 1970.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: PromptId("0123456789ab".to_owned()),
+            agent: "a".parse().unwrap(),
+            source: Source::Cli,
+            who: "ann".into(),
+            body: "x".into(),
+            place: None,
+            created: Timestamp::UNIX_EPOCH,
+            expires: None,
+            mode: Mode::Queue,
+            lead: None,
+            state: PromptState::Queued,
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

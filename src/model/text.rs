@@ -97,26 +97,11 @@ pub fn first_line(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
-    use crate::model::PromptState;
 
     fn prompt(who: &str, body: &str) -> Prompt {
-        Prompt {
-            id: "0123456789ab".parse().unwrap(),
-            agent: "a".parse().unwrap(),
-            source: Source::Cli,
-            who: who.into(),
-            body: body.into(),
-            place: None,
-            created: Timestamp::UNIX_EPOCH,
-            expires: None,
-            mode: crate::model::Mode::Queue,
-            lead: None,
-            state: PromptState::Queued,
-            since: Timestamp::UNIX_EPOCH,
-        }
+        Prompt { who: who.into(), body: body.into(), ..Prompt::example() }
     }
 
     #[test]

@@ -130,22 +130,16 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{Place, PromptState, Source};
+    use crate::model::{Place, Source};
 
     fn prompt(place: Option<Place>) -> Prompt {
         Prompt {
-            id: "0123456789ab".parse().unwrap(),
             agent: "ann".parse().unwrap(),
             source: if place.is_some() { Source::Slack } else { Source::Cli },
             who: "bob".into(),
             body: "fix <it>\nplease".into(),
             place,
-            created: Timestamp::UNIX_EPOCH,
-            expires: None,
-            mode: crate::model::Mode::Queue,
-            lead: None,
-            state: PromptState::Queued,
-            since: Timestamp::UNIX_EPOCH,
+            ..Prompt::example()
         }
     }
 
