@@ -12,16 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::agents::Cli;
 use crate::support::fleet::Fleet;
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, MANIFEST_SCOPES};
+use crate::support::slack::{BOT_TOKEN, FakeSlack, MANIFEST_SCOPES};
 use crate::support::wait::until;
 
 const CHANNEL: &str = "C00000001";
 
 async fn slack(fleet: &mut Fleet, channels: &[(&str, &str)]) -> FakeSlack {
     let slack = FakeSlack::start(channels, Duration::from_secs(3)).await;
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(&slack);
     slack
 }
 

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use crate::support::fleet::{Fleet, seconds_to_next_nine};
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, BOT_USER, FakeSlack, Posted};
+use crate::support::slack::{BOT_USER, FakeSlack, Posted};
 use crate::support::wait::until;
 
 const CHANNEL: &str = "C00000001";
 
 async fn started(slack: &FakeSlack, more: &str) -> Fleet {
     let mut fleet = Fleet::new(&(Fleet::practice("ann") + "    slackChannel: \"#agent-ann\"\n" + more));
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(slack);
     fleet.start().await;
     up(&fleet).await;
     fleet

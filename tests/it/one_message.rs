@@ -8,7 +8,7 @@ use fleetd::store::Store;
 use jiff::Timestamp;
 
 use crate::support::fleet::Fleet;
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack};
+use crate::support::slack::FakeSlack;
 use crate::support::wait::until;
 
 const CHANNEL: &str = "C00000001";
@@ -50,9 +50,7 @@ async fn all_done(fleet: &Fleet, ids: &[PromptId]) {
 
 async fn on_slack(gate: &Path, slack: &FakeSlack) -> Fleet {
     let mut fleet = Fleet::new(&(Fleet::gated("ann", gate) + "    slackChannel: \"#agent-ann\"\n"));
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(slack);
     fleet.start().await;
     fleet.until_state("ann", "idle").await;
     until("the bridge is up", async || fleet.status().slack.is_some_and(|slack| slack.connected).then_some(())).await;

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::agents::Cli;
 use crate::support::fleet::{Fleet, seconds_to_next_nine};
 use crate::support::model::{FakeModel, sha256};
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, BOT_USER, FakeSlack, Posted};
+use crate::support::slack::{BOT_USER, FakeSlack, Posted};
 use crate::support::wait::until;
 
 /// The agents' entries with a schedule, and a channel each.
@@ -130,9 +130,7 @@ fn answers(slack: &FakeSlack, channel: &str, root: &Posted) -> usize {
 async fn the_whole_morning_a_nudge_is_answered_in_slack_and_a_reply_reaches_the_same_conversation() {
     let (model, slack) = (FakeModel::start(), FakeSlack::start(&CHANNELS, Duration::from_secs(3)).await);
     let mut fleet = Fleet::real(&model, &BOTH, DAILY);
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(&slack);
     let nine = seconds_to_next_nine();
     fleet.move_clock(nine - 300);
     fleet.start().await;
@@ -171,9 +169,7 @@ async fn the_whole_morning_a_nudge_is_answered_in_slack_and_a_reply_reaches_the_
 async fn the_rest_of_an_answer_comes_to_slack_once_though_the_daemon_was_killed_in_the_middle() {
     let (model, slack) = (FakeModel::start(), FakeSlack::start(&CHANNELS, Duration::from_secs(3)).await);
     let mut fleet = Fleet::real(&model, &BOTH, "");
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(&slack);
     fleet.start().await;
     for ((slug, _), (_, channel)) in BOTH.into_iter().zip(CHANNELS) {
         let id = fleet.fleet(&["send", slug, "--no-wait", &format!("slow 3 {slug}")]);

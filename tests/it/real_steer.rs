@@ -7,7 +7,7 @@ use fleetd::model::{Evidence, Fact, PromptState, StateName};
 use crate::support::agents::Cli;
 use crate::support::fleet::Fleet;
 use crate::support::model::FakeModel;
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack};
+use crate::support::slack::FakeSlack;
 use crate::support::wait::until;
 
 const BOTH: [(&str, Cli); 2] = [("claude-one", Cli::Claude), ("codex-one", Cli::Codex)];
@@ -118,9 +118,7 @@ async fn an_interrupting_prompt_breaks_the_turn_off_and_is_the_next_thing_the_ag
 async fn a_reply_in_the_thread_of_the_running_turn_steers_it_and_what_is_said_elsewhere_waits_its_turn() {
     let (model, slack) = (FakeModel::start(), FakeSlack::start(&CHANNELS, Duration::from_secs(3)).await);
     let mut fleet = Fleet::real(&model, &BOTH, "");
-    fleet.set("SLACK_API_URL", slack.api_url());
-    fleet.set("SLACK_BOT_TOKEN", BOT_TOKEN);
-    fleet.set("SLACK_APP_TOKEN", APP_TOKEN);
+    fleet.on_slack(&slack);
     fleet.start().await;
     for (slug, _) in BOTH {
         fleet.until_state(slug, "idle").await;

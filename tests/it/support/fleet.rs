@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::agents::Cli;
 use super::model::FakeModel;
+use super::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack};
 use super::wait::until;
 
 /// The program under test.
@@ -64,6 +65,13 @@ impl Fleet {
         let fleet = Self { directory, socket, environment: BTreeMap::new(), daemon: None };
         fleet.configure(agents);
         fleet
+    }
+
+    /// Lets the next daemon talk to this Slack.
+    pub fn on_slack(&mut self, slack: &FakeSlack) {
+        self.set("SLACK_API_URL", slack.api_url());
+        self.set("SLACK_BOT_TOKEN", BOT_TOKEN);
+        self.set("SLACK_APP_TOKEN", APP_TOKEN);
     }
 
     /// What a person types to attach to an agent's session.
