@@ -79,3 +79,25 @@ async fn a_nudge_that_cannot_be_given_says_so_in_its_channel_and_goes_on_in_the_
     slack.wait_message("the same message says that it is done", done).await;
     assert_eq!(slack.violations(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_nudge_is_never_given_on_another_day_and_its_channel_is_told() {
+    let slack = FakeSlack::start(&[("agent-ann", CHANNEL)], Duration::from_secs(3)).await;
+    let nine = seconds_to_next_nine();
+    let daily = "    schedule: \"Mon..Sun 09:00 Europe/Berlin\"\n    dailyPrompt: Look after the build.\n";
+    let fleet = started(&slack, daily).await;
+    fleet.fleet(&["pause", "ann"]);
+    fleet.move_clock(nine + 1);
+    queued(&fleet, 1).await;
+    // A quarter of an hour before midnight it is good still, as the note that it waits shows: a pass has looked at it.
+    fleet.move_clock(nine + 15 * 3600 - 900);
+    let waits = |post: &Posted| post.user == BOT_USER && post.text.contains("_waiting: ann holds it");
+    let root = slack.wait_message("it waits until the evening", waits).await;
+    queued(&fleet, 1).await;
+    fleet.move_clock(nine + 15 * 3600 + 1);
+    let over = |post: &Posted| post.ts == root.ts && post.text.contains("not delivered");
+    slack.wait_message("its day is over", over).await;
+    fleet.fleet(&["resume", "ann"]);
+    fleet.fleet(&["send", "ann", "--reply", "good night"]);
+    assert!(!fleet.transcript("ann").contains("Look after the build."));
+}
