@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::check_agent::{AGENT_KEYS, agent};
-use super::judge::{Field, Judge, Table};
+use super::amount;
+use super::check_agent::{self, AGENT_KEYS, agent};
+use super::judge::{Field, Fields, Judge, Table};
 use super::mistake::Mistake;
 use super::tree::{self, Node, Span, Value};
 use super::when;
-use super::{Agent, Fleet};
+use super::{Agent, Fleet, IdleStop};
 use crate::model::text::NEVER_MERGE;
 
 /// What a file means depends on: where it lies, whose home `~` is, and which zone the machine is in.
@@ -36,7 +37,19 @@ impl Context<'_> {
     }
 }
 
-pub(super) const TOP_KEYS: &[&str] = &["timezone", "reposDir", "workspacesDir", "stagger", "tmux", "rule", "agents"];
+pub(super) const TOP_KEYS: &[&str] = &[
+    "timezone",
+    "reposDir",
+    "workspacesDir",
+    "stagger",
+    "launchStagger",
+    "retireAfter",
+    "statusChannel",
+    "idleStop",
+    "tmux",
+    "rule",
+    "agents",
+];
 
 pub(super) const TOP: Table = Table {
     owner: "the file's top level",
@@ -45,6 +58,12 @@ pub(super) const TOP: Table = Table {
 };
 
 pub(super) const TMUX: Table = Table { owner: "`tmux`", keys: &["socket"], elsewhere: None };
+
+pub(super) const IDLE_STOP: Table = Table { owner: "`idleStop`", keys: &["after", "command"], elsewhere: None };
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The fleet that a text describes, or all its mistakes, in the order of the file.
 pub(super) fn check(text: &str, context: &Context<'_>) -> Result<Fleet, Vec<Mistake>> {
@@ -77,7 +96,11 @@ fn fleet(judge: &mut Judge<'_>, root: &Node, context: &Context<'_>) -> Option<Fl
         timezone: context.zone.clone(),
         repos_dir: context.path("~/agent-repos"),
         workspaces_dir: context.path("~/agent-workspaces"),
-        stagger: Duration::from_secs(120),
+        stagger: MINUTE * 2,
+        launch_stagger: SECOND * 3,
+        retire_after: DAY * 7,
+        status_channel: None,
+        idle_stop: None,
         rule: Some(NEVER_MERGE.to_owned()),
         tmux_socket: "fleet".to_owned(),
         agents: Vec::new(),
@@ -128,9 +151,9 @@ fn settings<'n>(judge: &mut Judge<'_>, root: &'n Node, context: &Context<'_>, fl
     if let Some(path) = fields.get("workspacesDir").and_then(|field| directory(judge, &field, context)) {
         fleet.workspaces_dir = path;
     }
-    if let Some(stagger) = fields.get("stagger").and_then(|field| stagger(judge, &field)) {
-        fleet.stagger = stagger;
-    }
+    times(judge, &fields, fleet);
+    fleet.status_channel = fields.get("statusChannel").and_then(|field| check_agent::channel(judge, &field));
+    fleet.idle_stop = fields.get("idleStop").and_then(|field| idle_stop(judge, &field, context));
     if let Some(field) = fields.get("rule") {
         fleet.rule = match field.value.value {
             Value::Bool(true) => Some(NEVER_MERGE.to_owned()),
@@ -177,25 +200,34 @@ fn directory(judge: &mut Judge<'_>, field: &Field<'_>, context: &Context<'_>) ->
     Some(context.path(&text))
 }
 
-fn stagger(judge: &mut Judge<'_>, field: &Field<'_>) -> Option<Duration> {
-    const INSTEAD: &str = "write a number with its unit, at most an hour: `90s`, `2m`, `1h`";
-    if field.value.value == Value::Number {
-        judge.tell(&field.value.span, "`stagger` has no unit", INSTEAD);
-        return None;
+fn times(judge: &mut Judge<'_>, fields: &Fields<'_>, fleet: &mut Fleet) {
+    let mut time =
+        |name, range, bounds| fields.get(name).and_then(|field| amount::duration(judge, &field, range, bounds));
+    if let Some(stagger) = time("stagger", (Duration::ZERO, MINUTE * 60), "at most an hour") {
+        fleet.stagger = stagger;
     }
-    let text = judge.words(field)?;
-    let unit = match text.chars().last() {
-        Some('s') => Some(1),
-        Some('m') => Some(60),
-        Some('h') => Some(3600),
-        _ => None,
+    if let Some(stagger) = time("launchStagger", (Duration::ZERO, MINUTE * 10), "at most ten minutes") {
+        fleet.launch_stagger = stagger;
+    }
+    if let Some(after) = time("retireAfter", (Duration::ZERO, DAY * 366), "at most a year") {
+        fleet.retire_after = after;
+    }
+}
+
+fn idle_stop(judge: &mut Judge<'_>, field: &Field<'_>, context: &Context<'_>) -> Option<IdleStop> {
+    let fields = judge.fields(field.value, &IDLE_STOP);
+    let after = match fields.get("after") {
+        Some(after) => amount::duration(judge, &after, (MINUTE, DAY * 7), "from a minute to a week")?,
+        None => MINUTE * 30,
     };
-    let number = text.get(..text.len().saturating_sub(1)).and_then(|digits| digits.parse::<u32>().ok());
-    let seconds = unit.zip(number).map(|(unit, number)| unit * u64::from(number)).filter(|seconds| *seconds <= 3600);
-    if seconds.is_none() {
-        judge.tell(&field.value.span, format!("`{text}` is not a time to stagger by"), INSTEAD);
-    }
-    seconds.map(Duration::from_secs)
+    let Some(command) = fields.get("command") else {
+        if fields.lacks("command") {
+            let instead = "write for example `command: [systemctl, poweroff]`";
+            judge.tell(&field.key.span, "`idleStop` names no `command`", instead);
+        }
+        return None;
+    };
+    Some(IdleStop { after, command: check_agent::command(judge, &command, context) })
 }
 
 fn socket(judge: &mut Judge<'_>, field: &Field<'_>) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
+use super::amount;
 use super::check::Context;
 use super::judge::{Field, Fields, Judge, Table};
 use super::tree::{Node, Value};
@@ -22,6 +23,9 @@ pub(super) const AGENT_KEYS: &[&str] = &[
     "repos",
     "model",
     "permissions",
+    "context",
+    "memory",
+    "disk",
     "slackChannel",
     "sharedChannel",
     "schedule",
@@ -36,6 +40,8 @@ pub(super) const AGENT: Table = Table {
 };
 
 pub(super) const SCHEDULE: Table = Table { owner: "a schedule", keys: &["cron"], elsewhere: None };
+
+pub(super) const CONTEXT: Table = Table { owner: "`context`", keys: &["compactAt"], elsewhere: None };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RuntimeWord {
@@ -59,6 +65,12 @@ pub(super) fn agent(judge: &mut Judge<'_>, node: &Node, context: &Context<'_>, z
     let env = fields.get("env").map(|field| env(judge, &field)).unwrap_or_default();
     let repos = fields.get("repos").map(|field| repos(judge, &field)).unwrap_or_default();
     let permissions = fields.get("permissions").and_then(|field| permissions(judge, &field)).unwrap_or_default();
+    let compact_at = fields.get("context").and_then(|field| {
+        let inner = judge.fields(field.value, &CONTEXT);
+        inner.get("compactAt").and_then(|field| amount::share(judge, &field))
+    });
+    let memory = fields.get("memory").and_then(|field| amount::bytes(judge, &field));
+    let disk = fields.get("disk").and_then(|field| amount::bytes(judge, &field));
     let slack_channel = fields.get("slackChannel").and_then(|field| channel(judge, &field));
     if let Some(field) = fields.get("sharedChannel") {
         judge.flag(&field);
@@ -78,6 +90,9 @@ pub(super) fn agent(judge: &mut Judge<'_>, node: &Node, context: &Context<'_>, z
         repos,
         model,
         permissions,
+        compact_at,
+        memory,
+        disk,
         slack_channel,
         schedule,
         daily_prompt,
@@ -156,7 +171,7 @@ fn runtime(judge: &mut Judge<'_>, node: &Node, fields: &Fields<'_>, context: &Co
 }
 
 /// A program and its first arguments. A path to the program is made absolute, since the agent runs elsewhere.
-fn command(judge: &mut Judge<'_>, field: &Field<'_>, context: &Context<'_>) -> Vec<String> {
+pub(super) fn command(judge: &mut Judge<'_>, field: &Field<'_>, context: &Context<'_>) -> Vec<String> {
     let value = field.value;
     let mut command = match &value.value {
         Value::Text(text) if text.contains(char::is_whitespace) => {
@@ -258,7 +273,7 @@ fn permissions(judge: &mut Judge<'_>, field: &Field<'_>) -> Option<Permissions> 
 }
 
 /// `#name` or an id. Slack's names are lower-case, at most 80 characters, letters of any script.
-fn channel(judge: &mut Judge<'_>, field: &Field<'_>) -> Option<String> {
+pub(super) fn channel(judge: &mut Judge<'_>, field: &Field<'_>) -> Option<String> {
     let text = judge.words(field)?;
     let name = text.strip_prefix('#').unwrap_or(&text);
     let is_id = name == text

@@ -20,6 +20,14 @@ pub struct Fleet {
     pub workspaces_dir: PathBuf,
     /// Agents due at the same minute start this far apart, in file order.
     pub stagger: Duration,
+    /// Sessions that are launched at once start this far apart; 20 s after the first where they share an OAuth login.
+    pub launch_stagger: Duration,
+    /// An agent that agents.yaml does not name any more keeps its session this long.
+    pub retire_after: Duration,
+    /// The channel of the box's own news, as written: `#name` or an id.
+    pub status_channel: Option<String>,
+    /// Whether, when and how the box stops itself.
+    pub idle_stop: Option<IdleStop>,
     /// The rule typed below every prompt; none where the file says `rule: false`.
     pub rule: Option<String>,
     /// The tmux server's socket name, `fleet` unless told otherwise; `default` is the user's own server.
@@ -33,6 +41,15 @@ impl Fleet {
     pub fn agent(&self, slug: &Slug) -> Option<&Agent> {
         self.agents.iter().find(|agent| agent.slug == *slug)
     }
+}
+
+/// How a box that has nothing to do stops itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdleStop {
+    /// How long nothing may have happened.
+    pub after: Duration,
+    /// The program and its arguments; never read by a shell.
+    pub command: Vec<String>,
 }
 
 /// One agent, checked.
@@ -52,6 +69,12 @@ pub struct Agent {
     pub model: Option<String>,
     /// What the CLI may do without asking.
     pub permissions: Permissions,
+    /// At which share of its model's context, of 1, it is told to compact it; none where nobody asked for that.
+    pub compact_at: Option<f64>,
+    /// The most memory, in bytes, that all its processes may hold together.
+    pub memory: Option<u64>,
+    /// The most disk, in bytes, that its workspace may take.
+    pub disk: Option<u64>,
     /// Its channel, as written: `#name` or an id.
     pub slack_channel: Option<String>,
     /// When its daily prompt is due. Some only where `daily_prompt` is.

@@ -4,6 +4,7 @@
 //! fleet: a file with one mistake is no fleet at all, and every mistake is told at once. It must never let a secret into a
 //! message: what stands beneath an `env:` is not shown.
 
+mod amount;
 mod check;
 mod check_agent;
 mod crash;
@@ -19,7 +20,7 @@ mod when;
 
 pub use crash::{CrashPoint, arm_crash};
 pub use environment::{Environment, StateDir};
-pub use fleet::{Agent, Fleet, Permissions, Repo, RuntimeConfig};
+pub use fleet::{Agent, Fleet, IdleStop, Permissions, Repo, RuntimeConfig};
 pub use load::{ConfigError, NotFound, find, load};
 pub use mistake::{Mistake, Snippet};
 pub use shape::schema;

@@ -37,6 +37,17 @@ struct File {
     /// How far apart agents start that are due at the same minute, in file order, at most an hour. Default: `2m`.
     #[schemars(regex(pattern = r"^[0-9]+[smh]$"))]
     stagger: Option<String>,
+    /// How far apart sessions start that are launched at once, at most ten minutes; agents that share an OAuth login start
+    /// 20 s after the first of them. Default: `3s`.
+    #[schemars(regex(pattern = r"^[0-9]+[smh]$"))]
+    launch_stagger: Option<String>,
+    /// How long an agent that was taken out of this file keeps its session. Default: `7d`.
+    #[schemars(regex(pattern = r"^[0-9]+[smhd]$"))]
+    retire_after: Option<String>,
+    /// The Slack channel of the box's own news, `#name` in quotes or the channel's id.
+    status_channel: Option<String>,
+    /// Stop the box once nothing is to be done.
+    idle_stop: Option<IdleStopEntry>,
     /// The tmux server of the agents.
     tmux: Option<Tmux>,
     /// The rule below every prompt: `true` for the built-in never-merge rule, `false` for none, or a text of your own.
@@ -45,6 +56,17 @@ struct File {
     /// The agents, at least one.
     #[schemars(length(min = 1))]
     agents: Vec<AgentEntry>,
+}
+
+/// When and how the box stops itself.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct IdleStopEntry {
+    /// How long no turn may have run and nobody may have typed. Default: `30m`.
+    #[schemars(regex(pattern = r"^[0-9]+[smhd]$"))]
+    after: Option<String>,
+    /// The program that stops the box and its arguments, for example `[systemctl, poweroff]`; never read by a shell.
+    command: Command,
 }
 
 /// The tmux server of the agents.
@@ -88,6 +110,15 @@ struct AgentEntry {
     /// What it may do without asking: everything (`bypass`), only edits (`acceptEdits`), or only what the CLI lets it
     /// (`ask`). Default: `bypass`, since nobody sits at an unattended agent.
     permissions: Option<Permission>,
+    /// What is done about its model's context.
+    context: Option<ContextEntry>,
+    /// The most memory that all its processes may hold together, for example `4G`; over it the agent is restarted once its
+    /// turn is over, as the same conversation.
+    #[schemars(regex(pattern = r"^[0-9]+[MGT]$"))]
+    memory: Option<String>,
+    /// The most disk that its workspace may take, for example `20G`; over it people are told.
+    #[schemars(regex(pattern = r"^[0-9]+[MGT]$"))]
+    disk: Option<String>,
     /// Its Slack channel, `#name` in quotes or the channel's id.
     slack_channel: Option<String>,
     /// Whether other agents may use the same channel; every one of them has to say so. Default: `false`.
@@ -99,6 +130,15 @@ struct AgentEntry {
     daily_prompt: Option<String>,
     /// What it is told once, after its very first launch.
     init_prompt: Option<String>,
+}
+
+/// What is done about a model's context.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct ContextEntry {
+    /// At which share of the context, from 0.1 to 0.95, an idle agent is told to compact it. Default: only where the CLI does
+    /// so itself.
+    compact_at: Option<f64>,
 }
 
 #[derive(JsonSchema)]
@@ -229,6 +269,8 @@ mod tests {
         for (name, table) in [
             ("File", check::TOP_KEYS),
             ("Tmux", check::TMUX.keys),
+            ("IdleStopEntry", check::IDLE_STOP.keys),
+            ("ContextEntry", check_agent::CONTEXT.keys),
             ("AgentEntry", check_agent::AGENT_KEYS),
             ("CronEntry", check_agent::SCHEDULE.keys),
         ] {

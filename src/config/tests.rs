@@ -268,8 +268,13 @@ const BAD: &[(&str, &[&str])] = &[
     ("reposDir: ~bob/x\nagents: [{slug: a}]\n", &["1:11 `~bob/x` names another user's home"]),
     ("workspacesDir: $HOME/x\nagents: [{slug: a}]\n", &["1:16 `$HOME/x` holds a `$`, and no shell reads it"]),
     ("stagger: 2\nagents: [{slug: a}]\n", &["1:10 `stagger` has no unit"]),
-    ("stagger: 2d\nagents: [{slug: a}]\n", &["1:10 `2d` is not a time to stagger by"]),
-    ("stagger: 2h\nagents: [{slug: a}]\n", &["1:10 `2h` is not a time to stagger by"]),
+    ("stagger: 2d\nagents: [{slug: a}]\n", &["1:10 `2d` is no time for `stagger`"]),
+    ("launchStagger: 11m\nagents: [{slug: a}]\n", &["1:16 `11m` is no time for `launchStagger`"]),
+    ("idleStop: {after: 30m}\nagents: [{slug: a}]\n", &["1:1 `idleStop` names no `command`"]),
+    ("agents: [{slug: a, memory: 4}]\n", &["1:28 `memory` has no unit"]),
+    ("agents: [{slug: a, disk: 4GB}]\n", &["1:26 `4GB` is not a size"]),
+    ("agents: [{slug: a, context: {compactAt: 80}}]\n", &["1:41 `80` is no share for `compactAt`"]),
+    ("stagger: 2h\nagents: [{slug: a}]\n", &["1:10 `2h` is no time for `stagger`"]),
     ("tmux: fleet\nagents: [{slug: a}]\n", &["1:7 `tmux` must be a mapping, not text"]),
     ("tmux: {socket: ../x}\nagents: [{slug: a}]\n", &["1:16 `../x` is not a socket's name"]),
     ("rule: [a]\nagents: [{slug: a}]\n", &["1:7 `rule` must be text, not a list"]),
@@ -387,7 +392,15 @@ fn the_example_is_valid_and_shows_every_key() {
     let fleet = load(&path, &at_home()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(fleet.agents.len(), 4);
     let text = std::fs::read_to_string(path).unwrap();
-    for key in [check::TOP_KEYS, check::TMUX.keys, check_agent::AGENT_KEYS, check_agent::SCHEDULE.keys].concat() {
+    let tables = [
+        check::TOP_KEYS,
+        check::TMUX.keys,
+        check::IDLE_STOP.keys,
+        check_agent::AGENT_KEYS,
+        check_agent::CONTEXT.keys,
+        check_agent::SCHEDULE.keys,
+    ];
+    for key in tables.concat() {
         assert!(text.contains(&format!("{key}:")), "the example lacks `{key}`");
     }
 }

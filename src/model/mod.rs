@@ -6,6 +6,7 @@
 mod clock;
 mod feed;
 mod launch;
+mod notice;
 mod prompt;
 mod schedule;
 mod slug;
@@ -15,6 +16,7 @@ mod transcript;
 pub use clock::{Clock, SystemClock};
 pub use feed::{Fact, FeedRow, Outcome, Usage};
 pub use launch::{LaunchFile, LaunchFileError};
+pub use notice::{Notice, size};
 pub use prompt::{
     Evidence, Mode, NewPrompt, Place, Prompt, PromptId, PromptState, Rank, Source, StateName, TIME_TO_LIVE, Transition,
 };

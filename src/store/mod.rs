@@ -16,7 +16,9 @@ mod hold;
 mod inbox;
 mod integrity;
 mod mirror;
+mod notice;
 mod nudge;
+mod retired;
 pub mod slack;
 mod unreadable;
 
@@ -41,6 +43,7 @@ pub use hold::HoldRow;
 pub use inbox::{Inserted, insert_prompt};
 pub use integrity::{Integrity, Writer as DatabaseWriter, integrity};
 pub use mirror::{Offset, RecordBatch};
+pub use notice::NoticeRow;
 pub use nudge::nudge_key;
 use unreadable::Unreadable;
 
@@ -245,6 +248,7 @@ fn migrator() -> Migrator {
         (3, "life", include_str!("migrations/0003_life.sql")),
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
+        (6, "box", include_str!("migrations/0006_box.sql")),
     ];
     Migrator::with_migrations(
         steps
