@@ -69,17 +69,27 @@ pub fn find(flag: Option<&Path>, environment: &Environment, cwd: &Path) -> Resul
 
 /// The fleet in that file.
 pub fn load(path: &Path, environment: &Environment) -> Result<Fleet, ConfigError> {
+    read(&text(path)?, path, environment)
+}
+
+/// The text of that file.
+pub fn text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
-    let absolute = std::path::absolute(path).map_err(unreadable)?;
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > LARGEST {
         return Err(unreadable(io::Error::other(format!("{size} bytes are too many for an agents.yaml"))));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// The fleet that a text means, if it stands in that file.
+pub fn read(text: &str, path: &Path, environment: &Environment) -> Result<Fleet, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    let absolute = std::path::absolute(path).map_err(unreadable)?;
     let home = environment.home();
     let directory = absolute.parent().unwrap_or(Path::new("/"));
     let context = Context { file: path, directory, home: &home, zone: system_zone() };
-    check::check(&text, &context).map_err(ConfigError::Mistakes)
+    check::check(text, &context).map_err(ConfigError::Mistakes)
 }
 
 /// The machine's zone; where it tells none, UTC.

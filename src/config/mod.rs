@@ -5,6 +5,7 @@
 //! message: what stands beneath an `env:` is not shown.
 
 mod amount;
+mod change;
 mod check;
 mod check_agent;
 mod crash;
@@ -18,10 +19,11 @@ mod surroundings;
 mod tree;
 mod when;
 
+pub use change::{Change, changes};
 pub use crash::{CrashPoint, arm_crash};
 pub use environment::{Environment, StateDir};
 pub use fleet::{Agent, Fleet, IdleStop, Permissions, Repo, RuntimeConfig};
-pub use load::{ConfigError, NotFound, find, load};
+pub use load::{ConfigError, NotFound, find, load, read, text};
 pub use mistake::{Mistake, Snippet};
 pub use shape::schema;
 pub use surroundings::{Hosts, agent_environment, git_remote, plain_environment, secret};

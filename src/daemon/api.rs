@@ -158,7 +158,7 @@ fn known_agent(running: &Running, slug: &Slug) -> Result<(), Failure> {
 }
 
 fn unknown_agent(running: &Running, slug: &Slug) -> String {
-    crate::model::text::unknown_agent(slug.as_str(), running.agents.iter().map(|post| post.slug().as_str()))
+    crate::model::text::unknown_agent(slug.as_str(), running.roster().agents.iter().map(|post| post.slug().as_str()))
 }
 
 async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask): Query<Ask>) -> Answer<PromptView> {
@@ -227,7 +227,7 @@ async fn stop_agents(State(running): Fleet, Json(question): Json<Stop>) -> Answe
         known_agent(&running, slug)?;
     }
     if agents.is_empty() {
-        agents = running.agents.iter().map(|post| post.slug().clone()).collect();
+        agents = running.roster().agents.iter().map(|post| post.slug().clone()).collect();
     }
     Ok(Json(Stopped { agents: queue::stop(&running, &agents, &question.who).await? }))
 }

@@ -11,7 +11,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use super::event::Event;
-use super::fleet::{AgentPost, Running};
+use super::fleet::{Roster, Running};
+use super::post::AgentPost;
 use super::offline;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
@@ -87,7 +88,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         supervisor,
         delivery: Delivery::new(store.clone(), tmux.clone(), Arc::clone(&clock)),
         mirror: Mirror::new(store.clone(), Arc::clone(&clock)),
-        agents,
+        roster: watch::Sender::new(Arc::new(Roster { fleet, agents })),
         events,
         state,
         news: watch::Sender::new(0),
@@ -97,7 +98,6 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         slack: Arc::new(Notify::new()),
         bridge: watch::Sender::new(None),
         problems: Mutex::new(HashMap::new()),
-        fleet,
         clock,
         store,
         tmux,
@@ -162,6 +162,7 @@ fn setup(
         state: own,
         fleetd: executable.to_owned(),
         environment: config::agent_environment(environment, agent),
+        rule: fleet.rule.clone(),
         root: rustix::process::geteuid().is_root(),
         agent: agent.clone(),
     })

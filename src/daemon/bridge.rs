@@ -20,7 +20,8 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
         (Some(_), None) => anyhow::bail!("SLACK_BOT_TOKEN is set but SLACK_APP_TOKEN is not: the bridge needs both"),
         (None, Some(_)) => anyhow::bail!("SLACK_APP_TOKEN is set but SLACK_BOT_TOKEN is not: the bridge needs both"),
     };
-    let channels = running.fleet.agents.iter();
+    let roster = running.roster();
+    let channels = roster.fleet.agents.iter();
     let agents = channels.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect();
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
     Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, timing: Timing::default() }))

@@ -2,27 +2,41 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::event::Event;
+use super::post::AgentPost;
 use super::protocol::SlackStatus;
 use crate::config::{Fleet, StateDir};
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
 use crate::model::{Clock, Slug};
-use crate::runtime::{Activity, AgentSetup, Conversation, RecordKeeping, RecordSource};
+use crate::runtime::{AgentSetup, Conversation, RecordKeeping, RecordSource};
 use crate::store::Store;
 use crate::supervisor::Supervisor;
-use crate::tmux::{PaneId, Server};
+use crate::tmux::Server;
+
+/// The fleet as agents.yaml has it now.
+pub struct Roster {
+    /// agents.yaml, checked.
+    pub fleet: Fleet,
+    /// The agents, in file order.
+    pub agents: Vec<Arc<AgentPost>>,
+}
+
+impl Roster {
+    /// The agent of that name.
+    pub fn agent(&self, slug: &Slug) -> Option<&Arc<AgentPost>> {
+        self.agents.iter().find(|post| post.slug() == slug)
+    }
+}
 
 /// Everything that runs.
 pub struct Running {
-    /// agents.yaml, checked.
-    pub fleet: Fleet,
     /// Since when the daemon runs.
     pub since: Timestamp,
     /// The time.
@@ -37,8 +51,8 @@ pub struct Running {
     pub delivery: Delivery,
     /// Reads.
     pub mirror: Mirror,
-    /// The agents, in file order.
-    pub agents: Vec<Arc<AgentPost>>,
+    /// Who is in the fleet now.
+    pub roster: watch::Sender<Arc<Roster>>,
     /// Where everything is kept.
     pub state: StateDir,
     /// Where events go.
@@ -61,83 +75,15 @@ pub struct Running {
     pub _lock: File,
 }
 
-/// One agent in the running fleet.
-pub struct AgentPost {
-    /// Its setup.
-    pub setup: AgentSetup,
-    /// Wakes its mirror and delivery.
-    pub wake: Notify,
-    /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
-    seen: Mutex<Seen>,
-    /// Held while its records are read: two readings at once would tell the same twice.
-    reading: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default, Clone)]
-struct Seen {
-    pane: Option<PaneId>,
-    hold: Option<String>,
-    files: Vec<PathBuf>,
-    activity: Option<Activity>,
-}
-
-impl AgentPost {
-    /// An agent that nobody has looked at yet.
-    pub fn new(setup: AgentSetup) -> Self {
-        Self { setup, wake: Notify::new(), seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
-    }
-
-    /// Its name.
-    pub fn slug(&self) -> &Slug {
-        &self.setup.agent.slug
-    }
-
-    /// What held its next prompt back in the last pass, for people.
-    pub fn hold(&self) -> Option<String> {
-        self.seen().hold
-    }
-
-    /// Its pane, as far as the last look at tmux showed one.
-    pub fn pane(&self) -> Option<PaneId> {
-        self.seen().pane
-    }
-
-    /// Its record files that exist.
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.seen().files
-    }
-
-    /// Notes its pane; says whether that is another one than before.
-    pub fn set_pane(&self, pane: Option<PaneId>) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = seen.pane != pane;
-        seen.pane = pane;
-        changed
-    }
-
-    /// Notes what holds its next prompt back.
-    pub fn set_hold(&self, hold: Option<String>) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).hold = hold;
-    }
-
-    /// Notes what its records showed; says whether there are other record files than before.
-    pub fn set_progress(&self, progress: &Progress) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = seen.files != progress.files;
-        seen.files.clone_from(&progress.files);
-        seen.activity.clone_from(&progress.activity);
-        changed
-    }
-
-    fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 impl Running {
     /// The agent of that name.
-    pub fn agent(&self, slug: &Slug) -> Option<&Arc<AgentPost>> {
-        self.agents.iter().find(|post| post.slug() == slug)
+    pub fn agent(&self, slug: &Slug) -> Option<Arc<AgentPost>> {
+        self.roster().agent(slug).cloned()
+    }
+
+    /// The fleet as it is now. A pass takes it once and keeps it to its end.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
     }
 
     /// How the Slack bridge is; none where there is none.
@@ -182,16 +128,22 @@ impl Running {
         // An id that is not known yet would make every record look like this agent's.
         let known =
             |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
-        let mut sources = post.setup.runtime.records(&post.setup.context(conversation));
+        let setup = post.setup();
+        let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;
-        self.mirror.pass(post.slug(), &post.setup.runtime, sources).await
+        self.mirror.pass(post.slug(), &setup.runtime, sources).await
     }
 
     /// For whom a delivery pass is.
-    pub fn target<'a>(&'a self, post: &'a AgentPost, conversation: &'a Conversation) -> Target<'a> {
+    pub fn target<'a>(
+        &self,
+        post: &AgentPost,
+        setup: &'a AgentSetup,
+        conversation: &'a Conversation,
+    ) -> Target<'a> {
         let seen = post.seen();
-        let (record_since, recorded) = match post.setup.runtime.keeps_record() {
+        let (record_since, recorded) = match setup.runtime.keeps_record() {
             RecordKeeping::Always => (Some(None), None),
             RecordKeeping::IfFileExists => match seen.files.iter().filter_map(|file| kept_since(file)).min() {
                 Some(since) => (Some(Some(since)), seen.activity),
@@ -199,22 +151,22 @@ impl Running {
             },
         };
         Target {
-            context: post.setup.context(conversation),
-            runtime: &post.setup.runtime,
+            context: setup.context(conversation),
+            runtime: &setup.runtime,
             pane: seen.pane,
             keeps_record: record_since.is_some(),
             record_since: record_since.flatten(),
             recorded,
-            rule: self.fleet.rule.as_deref(),
+            rule: setup.rule.as_deref(),
         }
     }
 
     /// The agents whose records lie in `directory`.
     pub fn agents_with_records_in(&self, directory: &Path) -> Vec<Slug> {
         let here = |post: &&Arc<AgentPost>| {
-            post.setup.state == directory || post.files().iter().any(|file| file.parent() == Some(directory))
+            post.state() == directory || post.files().iter().any(|file| file.parent() == Some(directory))
         };
-        self.agents.iter().filter(here).map(|post| post.slug().clone()).collect()
+        self.roster().agents.iter().filter(here).map(|post| post.slug().clone()).collect()
     }
 }
 

@@ -14,6 +14,7 @@ mod fleet;
 mod nudge;
 mod offline;
 mod orphan;
+mod post;
 pub mod protocol;
 mod queue;
 mod status;
@@ -56,7 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let watcher = Arc::new(Watcher::new(told)?);
 
     let mut tasks = JoinSet::new();
-    for post in &running.agents {
+    for post in &running.roster().agents {
         watcher.watch(post, &[]);
         tasks.spawn(worker::agent(Arc::clone(&running), Arc::clone(post), Arc::clone(&watcher)));
     }
@@ -70,7 +71,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     // Outside systemd there is nobody to tell.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    tracing::info!(agents = running.agents.len(), "fleetd is up");
+    tracing::info!(agents = running.roster().agents.len(), "fleetd is up");
     let looped = tokio::select! {
         looped = event_loop(&running, &mut events) => looped,
         // Without it the fleet would look well and do nothing: an end that is seen, and mended by a restart, is better.
@@ -164,7 +165,7 @@ fn wake(running: &Running, event: &Event) {
                 post.wake.notify_one();
             }
         }
-        Agents::All => running.agents.iter().for_each(|post| post.wake.notify_one()),
+        Agents::All => running.roster().agents.iter().for_each(|post| post.wake.notify_one()),
     }
     if wakes.readers {
         running.news.send_modify(|news| *news = news.wrapping_add(1));

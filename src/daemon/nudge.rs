@@ -48,11 +48,12 @@ async fn pass(running: &Running, stamps: &Stamps) -> anyhow::Result<()> {
         last.map(|text| text.parse()).transpose().context("fleet.db holds an impossible time")?;
     let since = now.to_zoned(TimeZone::UTC).date().checked_sub(9.days())?;
     let settled: HashSet<(Slug, Date)> = running.store.settled_nudges(since).await?.into_iter().collect();
-    let schedules = running.fleet.agents.iter();
+    let roster = running.roster();
+    let schedules = roster.fleet.agents.iter();
     let agents: Vec<Candidate<'_>> = schedules
         .filter_map(|agent| Some(Candidate { slug: &agent.slug, schedule: agent.schedule.as_ref()? }))
         .collect();
-    let look = Pass { now, last, stagger: running.fleet.stagger, agents: &agents };
+    let look = Pass { now, last, stagger: roster.fleet.stagger, agents: &agents };
     let steps = due(&look, |slug, day| match stamps.exists(slug, day) {
         _ if settled.contains(&(slug.clone(), day)) => Settled::Yes,
         Ok(true) => Settled::Yes,
@@ -90,7 +91,7 @@ async fn apply(running: &Running, step: Step, now: Timestamp) -> anyhow::Result<
 
 /// The end of the agent's local day: a nudge is of no use on another one.
 fn day_end(running: &Running, slug: &Slug, day: Date) -> Option<Timestamp> {
-    let zone = running.fleet.agent(slug)?.schedule.as_ref()?.zone.clone();
+    let zone = running.roster().fleet.agent(slug)?.schedule.as_ref()?.zone.clone();
     Some(day.tomorrow().ok()?.to_zoned(zone).ok()?.timestamp())
 }
 
@@ -112,7 +113,7 @@ pub fn by_hand(running: &Running, slug: &Slug) -> anyhow::Result<NewPrompt> {
 }
 
 fn nudge(running: &Running, slug: &Slug, source: Source, who: &str, dedup_key: String) -> anyhow::Result<NewPrompt> {
-    let body = running.fleet.agent(slug).and_then(|agent| agent.daily_prompt.clone());
+    let body = running.roster().fleet.agent(slug).and_then(|agent| agent.daily_prompt.clone());
     let body = body.with_context(|| format!("{slug} has no dailyPrompt in agents.yaml"))?;
     Ok(NewPrompt {
         id: PromptId::random(),

@@ -7,7 +7,8 @@ use anyhow::bail;
 use futures_util::future::join_all;
 
 use super::event::Event;
-use super::fleet::{AgentPost, Running};
+use super::fleet::Running;
+use super::post::AgentPost;
 use super::protocol::{QueuedPrompt, StoppedAgent};
 use crate::delivery::Interrupt;
 use crate::model::text::first_line;
@@ -132,7 +133,7 @@ pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Resu
     let posts = agents.iter().filter_map(|agent| running.agent(agent));
     let stopped = join_all(posts.map(async |post| {
         let outcome =
-            interrupt(running, post).await.unwrap_or_else(|error| format!("held, but not interrupted: {error:#}"));
+            interrupt(running, &post).await.unwrap_or_else(|error| format!("held, but not interrupted: {error:#}"));
         StoppedAgent { agent: post.slug().clone(), outcome }
     }));
     Ok(stopped.await)
@@ -140,13 +141,13 @@ pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Resu
 
 async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
     let attach = format!("`fleet attach {}`", post.slug());
-    let conversation = running.conversation(post.slug()).await?;
+    let (setup, conversation) = (post.setup(), running.conversation(post.slug()).await?);
     let mut deadline = Instant::now() + SHOWS;
     let mut follows = false;
     loop {
         let on_its_way = is_on_its_way(running, post).await?;
         follows |= on_its_way;
-        match running.delivery.interrupt(&running.target(post, &conversation)).await? {
+        match running.delivery.interrupt(&running.target(post, &setup, &conversation)).await? {
             Interrupt::Pressed => break,
             Interrupt::NotReached(hold) => return Ok(format!("held, but not interrupted: {hold}")),
             Interrupt::Unknown => return Ok(format!("held; its screen does not tell whether a turn runs ({attach})")),
@@ -158,7 +159,7 @@ async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String
     }
     let (mut escapes, mut pressed, mut rests_since) = (1, Instant::now(), None);
     loop {
-        let target = running.target(post, &conversation);
+        let target = running.target(post, &setup, &conversation);
         let shows_turn = running.delivery.shows_turn(&target).await?;
         let on_its_way = is_on_its_way(running, post).await?;
         follows |= on_its_way;

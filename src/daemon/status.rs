@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use super::fleet::{AgentPost, Running};
+use super::fleet::Running;
+use super::post::AgentPost;
 use super::protocol::{AgentState, AgentStatus, LastPrompt, Status};
 use crate::delivery::guard::{self, Hold, Sight};
 use crate::model::{Prompt, Slug};
@@ -16,7 +17,8 @@ use crate::schedule;
 pub async fn status(running: &Running) -> anyhow::Result<Status> {
     let latest = running.store.latest_prompts().await?;
     let latest: HashMap<Slug, Prompt> = latest.into_iter().map(|prompt| (prompt.agent.clone(), prompt)).collect();
-    let agents = running.agents.iter().map(|post| agent(running, post, latest.get(post.slug())));
+    let roster = running.roster();
+    let agents = roster.agents.iter().map(|post| agent(running, post, latest.get(post.slug())));
     let agents = join_all(agents).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -29,15 +31,15 @@ pub async fn status(running: &Running) -> anyhow::Result<Status> {
 
 async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> anyhow::Result<AgentStatus> {
     let slug = post.slug();
-    let conversation = running.conversation(slug).await?;
+    let (setup, conversation) = (post.setup(), running.conversation(slug).await?);
     // What can't be looked at is shown as such; the rest of the table must not suffer.
-    let sight = running.delivery.look(&running.target(post, &conversation)).await.unwrap_or_default();
+    let sight = running.delivery.look(&running.target(post, &setup, &conversation)).await.unwrap_or_default();
     let problem = running.supervisor.problem(slug);
     let open = running.store.open_prompts(slug).await?;
     let queued = open.iter().filter(|prompt| prompt.state.name().is_waiting()).count();
     Ok(AgentStatus {
         agent: slug.clone(),
-        runtime: post.setup.agent.runtime.word().to_owned(),
+        runtime: setup.agent.runtime.word().to_owned(),
         state: derive(sight.as_ref(), problem.as_deref()),
         since: running.store.last_news(slug).await?,
         last: last.map(|prompt| LastPrompt {
@@ -47,7 +49,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
             at: prompt.created,
             state: prompt.state.name().as_str().to_owned(),
         }),
-        next_nudge: next_nudge(running, post, running.clock.now()),
+        next_nudge: next_nudge(post, running.clock.now()),
         queued,
         held: post.hold().filter(|_| queued > 0),
         held_by: running.store.agent_hold(slug).await?.map(|row| row.who),
@@ -56,9 +58,8 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
     })
 }
 
-fn next_nudge(running: &Running, post: &AgentPost, now: Timestamp) -> Option<Timestamp> {
-    let agent = running.fleet.agent(post.slug())?;
-    schedule::next(now, agent.schedule.as_ref()?)
+fn next_nudge(post: &AgentPost, now: Timestamp) -> Option<Timestamp> {
+    schedule::next(now, post.setup().agent.schedule.as_ref()?)
 }
 
 fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {

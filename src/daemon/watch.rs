@@ -8,7 +8,8 @@ use anyhow::Context;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::event::Event;
-use super::fleet::{AgentPost, Running};
+use super::fleet::Running;
+use super::post::AgentPost;
 
 /// Watches directories, never single files: a watch on a file dies when the file is replaced.
 pub struct Watcher {
@@ -41,7 +42,7 @@ impl Watcher {
 
     /// Watches an agent's own directory and those of its record files.
     pub fn watch(&self, post: &AgentPost, files: &[PathBuf]) {
-        let directories = files.iter().filter_map(|file| file.parent()).chain([post.setup.state.as_path()]);
+        let directories = files.iter().filter_map(|file| file.parent()).chain([post.state()]);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         for directory in directories {
             if inner.directories.contains(directory) {

@@ -9,7 +9,8 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::event::Event;
-use super::fleet::{AgentPost, Running};
+use super::fleet::Running;
+use super::post::AgentPost;
 use super::offline;
 use super::orphan;
 use super::protocol::ReconciledStep;
@@ -60,9 +61,10 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
 }
 
 async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
-    if let (Identity::LockFile { .. }, Some(pane)) = (post.setup.runtime.identity(), post.pane()) {
+    let setup = post.setup();
+    if let (Identity::LockFile { .. }, Some(pane)) = (setup.runtime.identity(), post.pane()) {
         // A prompt that went to a conversation that nobody reads would look lost, and be typed again.
-        running.supervisor.follow(&post.setup, &pane).await?;
+        running.supervisor.follow(&setup, &pane).await?;
     }
     let conversation = running.conversation(post.slug()).await?;
     let progress = running.mirror(post, &conversation).await?;
@@ -76,7 +78,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         // What was not read yet may hold the proof that a prompt arrived.
         return Ok(Some(Duration::ZERO));
     }
-    let report = running.delivery.pass(&running.target(post, &conversation)).await?;
+    let report = running.delivery.pass(&running.target(post, &setup, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
         if state.is_given_up() {
@@ -119,10 +121,11 @@ pub async fn supervisor(running: Arc<Running>) {
 
 /// Looks at tmux, plans, and notes who sits where.
 async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey> {
-    let slugs: Vec<_> = running.agents.iter().map(|post| post.slug().clone()).collect();
+    let roster = running.roster();
+    let slugs: Vec<_> = roster.agents.iter().map(|post| post.slug().clone()).collect();
     let survey = running.supervisor.survey(&slugs, patience).await?;
     let mut seats = survey.seats();
-    for post in &running.agents {
+    for post in &roster.agents {
         if post.set_pane(seats.remove(post.slug())) {
             post.wake.notify_one();
         }
@@ -139,14 +142,14 @@ fn start(
     for step in survey.steps {
         let running = Arc::clone(running);
         started(tokio::spawn(async move {
-            let Some(post) = running.agent(step.agent()).map(Arc::clone) else { return (step, Ok(())) };
+            let Some(post) = running.agent(step.agent()) else { return (step, Ok(())) };
             if matches!(step, Step::Create { .. } | Step::Respawn { .. })
                 && let Err(error) = catch_up(&running, &post).await
             {
                 tracing::warn!(agent = %post.slug(), "can't read its records before it is started: {error:#}");
             }
             let before = running.supervisor.problem(post.slug());
-            let done = running.supervisor.apply(&step, &post.setup).await;
+            let done = running.supervisor.apply(&step, &post.setup()).await;
             if let Err(error) = &done
                 && before != Some(format!("{error:#}"))
             {
@@ -189,7 +192,7 @@ pub async fn reconcile(running: &Arc<Running>, dry_run: bool) -> anyhow::Result<
     let mut steps = Vec::new();
     while let Some(finished) = tasks.join_next().await {
         let (step, done) = finished??;
-        let place = running.agents.iter().position(|post| post.slug() == step.agent());
+        let place = running.roster().agents.iter().position(|post| post.slug() == step.agent());
         let error = done.as_ref().err().map(|error| format!("{error:#}"));
         steps.push((place, ReconciledStep { plan: step.to_string(), error, done: done.is_ok() }));
     }

@@ -22,6 +22,8 @@ pub struct AgentSetup {
     pub fleetd: PathBuf,
     /// The environment it sees, `env:` merged in.
     pub environment: BTreeMap<OsString, OsString>,
+    /// The rule below every prompt; none where the fleet has none.
+    pub rule: Option<String>,
     /// Whether it runs as root.
     pub root: bool,
 }

@@ -1,0 +1,115 @@
+//! One agent's place in the running fleet: its setup, and what the last passes saw. It outlives a change of agents.yaml, so
+//! that no two passes ever work for one agent.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::mirror::Progress;
+use crate::model::Slug;
+use crate::runtime::{Activity, AgentSetup};
+use crate::tmux::PaneId;
+
+/// One agent in the running fleet.
+pub struct AgentPost {
+    slug: Slug,
+    /// Its directory in the state directory.
+    state: PathBuf,
+    setup: Mutex<Arc<AgentSetup>>,
+    /// Wakes its mirror and delivery.
+    pub wake: Notify,
+    /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
+    seen: Mutex<Seen>,
+    /// Held while its records are read: two readings at once would tell the same twice.
+    pub reading: tokio::sync::Mutex<()>,
+}
+
+/// What the last passes saw of an agent.
+#[derive(Default, Clone)]
+pub struct Seen {
+    /// Its pane.
+    pub pane: Option<PaneId>,
+    /// What held its next prompt back, for people.
+    pub hold: Option<String>,
+    /// Its record files that exist.
+    pub files: Vec<PathBuf>,
+    /// What its record shows it doing.
+    pub activity: Option<Activity>,
+}
+
+impl AgentPost {
+    /// An agent that nobody has looked at yet.
+    pub fn new(setup: AgentSetup) -> Self {
+        Self {
+            slug: setup.agent.slug.clone(),
+            state: setup.state.clone(),
+            setup: Mutex::new(Arc::new(setup)),
+            wake: Notify::new(),
+            seen: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Its name.
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// Its directory in the state directory, which no agents.yaml moves.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its setup, as agents.yaml has it now. A pass takes it once and keeps it to its end.
+    pub fn setup(&self) -> Arc<AgentSetup> {
+        Arc::clone(&self.setup.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes what agents.yaml says now, for every pass that begins from here on.
+    pub fn set_setup(&self, setup: AgentSetup) {
+        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+
+    /// What held its next prompt back in the last pass, for people.
+    pub fn hold(&self) -> Option<String> {
+        self.seen().hold
+    }
+
+    /// Its pane, as far as the last look at tmux showed one.
+    pub fn pane(&self) -> Option<PaneId> {
+        self.seen().pane
+    }
+
+    /// Its record files that exist.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.seen().files
+    }
+
+    /// Notes its pane; says whether that is another one than before.
+    pub fn set_pane(&self, pane: Option<PaneId>) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = seen.pane != pane;
+        seen.pane = pane;
+        changed
+    }
+
+    /// Notes what holds its next prompt back.
+    pub fn set_hold(&self, hold: Option<String>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).hold = hold;
+    }
+
+    /// Notes what its records showed; says whether there are other record files than before.
+    pub fn set_progress(&self, progress: &Progress) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = seen.files != progress.files;
+        seen.files.clone_from(&progress.files);
+        seen.activity.clone_from(&progress.activity);
+        changed
+    }
+
+    /// All of it.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
