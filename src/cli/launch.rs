@@ -52,7 +52,7 @@ fn become_agent(arguments: impl IntoIterator<Item = OsString>) -> Result<std::co
             None => command.env_remove(name),
         };
     }
-    mark(Path::new(&path))?;
+    mark(Path::new(&path), &file)?;
     let error = command.exec();
     Err(error).with_context(|| {
         format!("could not start {}: is it installed, and on the agent's PATH?", Path::new(program).display())
@@ -61,8 +61,13 @@ fn become_agent(arguments: impl IntoIterator<Item = OsString>) -> Result<std::co
 
 /// Notes beside the launch file who we are. Pid and start time stay the same over the exec, so the daemon knows the agent
 /// from whatever a person may start in the pane later.
-fn mark(launch_file: &Path) -> Result<()> {
-    let path = ProcessMark::path(launch_file.parent().unwrap_or(Path::new(".")));
+fn mark(launch_file: &Path, file: &LaunchFile) -> Result<()> {
+    let directory = launch_file.parent().unwrap_or(Path::new("."));
+    let launched = LaunchFile::noted(directory);
+    // First: a mark without it would make the process look like one of an earlier agents.yaml.
+    write_private(&launched, file.fingerprint.as_deref().unwrap_or_default().as_bytes())
+        .with_context(|| format!("could not write {}", launched.display()))?;
+    let path = ProcessMark::path(directory);
     let mark = ProcessMark::of_this_process().context("could not read this process's start time")?;
     write_private(&path, mark.to_string().as_bytes()).with_context(|| format!("could not write {}", path.display()))
 }

@@ -16,6 +16,7 @@ pub mod hook;
 pub mod launch;
 mod nudge;
 mod papers;
+mod plan;
 pub mod practice_agent;
 mod queue;
 mod reconcile;
@@ -85,6 +86,8 @@ enum Verb {
     Resume(hold::HoldArgs),
     /// Look at every session now and mend what is missing
     Reconcile(reconcile::ReconcileArgs),
+    /// Say what a changed agents.yaml would do
+    Plan(plan::PlanArgs),
     /// Show a prompt's whole life
     Trace(trace::TraceArgs),
     /// Tell what is wrong with this box, and how to mend it
@@ -135,6 +138,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => client(hold::stop(&args, &surroundings)),
         Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
+        Verb::Plan(args) => client(plan::run(&args, &surroundings)),
         Verb::Doctor(args) => client(doctor::run(&args, &surroundings)),
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),
     }

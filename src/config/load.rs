@@ -72,8 +72,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Fleet, ConfigError
     read(&text(path)?, path, environment)
 }
 
-/// The text of that file.
-pub fn text(path: &Path) -> Result<String, ConfigError> {
+fn text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > LARGEST {
@@ -84,11 +83,16 @@ pub fn text(path: &Path) -> Result<String, ConfigError> {
 
 /// The fleet that a text means, if it stands in that file.
 pub fn read(text: &str, path: &Path, environment: &Environment) -> Result<Fleet, ConfigError> {
+    read_at(text, path, path, environment)
+}
+
+/// As [`read`], for a text that stands in the file `shown` and is asked about as if it stood in `path`.
+pub fn read_at(text: &str, shown: &Path, path: &Path, environment: &Environment) -> Result<Fleet, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     let home = environment.home();
     let directory = absolute.parent().unwrap_or(Path::new("/"));
-    let context = Context { file: path, directory, home: &home, zone: system_zone() };
+    let context = Context { file: shown, directory, home: &home, zone: system_zone() };
     check::check(text, &context).map_err(ConfigError::Mistakes)
 }
 

@@ -23,7 +23,7 @@ pub use change::{Change, changes};
 pub use crash::{CrashPoint, arm_crash};
 pub use environment::{Environment, StateDir};
 pub use fleet::{Agent, Fleet, IdleStop, Permissions, Repo, RuntimeConfig};
-pub use load::{ConfigError, NotFound, find, load, read, text};
+pub use load::{ConfigError, NotFound, find, load, read, read_at};
 pub use mistake::{Mistake, Snippet};
 pub use shape::schema;
 pub use surroundings::{Hosts, agent_environment, git_remote, plain_environment, secret};

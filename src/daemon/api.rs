@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use super::event::Event;
 use super::fleet::Running;
 use super::protocol::{
-    Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Problem, PromptView, Queue, QueueQuery, Reconcile,
-    Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
+    Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Plan, PlanQuestion, Problem, PromptView, Queue, QueueQuery,
+    Reconcile, Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
-use super::{nudge, queue, status, worker};
+use super::{nudge, queue, reload, status, worker};
 use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
 
 /// The longest prompt, in bytes. tmux, both CLIs and their records take it; a larger one is no prompt but a file.
@@ -69,6 +69,7 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
         .route("/v1/feed", get(feed))
         .route("/v1/agents/{slug}/nudge", post(nudge_now))
         .route("/v1/reconcile", post(reconcile))
+        .route("/v1/plan", post(plan))
         .layer(middleware::from_fn(same_version))
         // A prompt may grow sixfold as JSON.
         .layer(DefaultBodyLimit::max(6 * LONGEST_PROMPT + 4096))
@@ -286,6 +287,11 @@ async fn nudge_now(State(running): Fleet, UrlPath(slug): UrlPath<Slug>) -> Answe
 
 async fn reconcile(State(running): Fleet, Json(question): Json<Reconcile>) -> Answer<Reconciled> {
     Ok(Json(Reconciled { steps: worker::reconcile(&running, question.dry_run).await? }))
+}
+
+async fn plan(State(running): Fleet, Json(question): Json<PlanQuestion>) -> Answer<Plan> {
+    let changes = reload::plan(&running, &question.text, &question.path).await.map_err(refused)?;
+    Ok(Json(Plan { changes }))
 }
 
 fn deadline(seconds: u64) -> tokio::time::Instant {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::event::Event;
 use super::fleet::{Roster, Running};
-use super::post::AgentPost;
 use super::offline;
+use super::post::AgentPost;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
 use crate::files::create_private_dir;
@@ -49,6 +49,15 @@ pub struct Options {
     pub executable: PathBuf,
 }
 
+/// What makes a fleet of an agents.yaml, at the start and whenever it changes.
+pub struct Loader {
+    /// agents.yaml.
+    pub path: PathBuf,
+    /// The process's surroundings.
+    pub environment: Environment,
+    executable: PathBuf,
+}
+
 /// A fleet that is ready to run.
 pub struct Booted {
     /// Everything that runs.
@@ -78,9 +87,10 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let git_environment = config::plain_environment(&environment);
     let git = Git::new(&config::git_remote(&environment), GIT_PATIENCE, git_environment);
     let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
+    let loader = Loader { path: config, environment, executable };
     let mut agents = Vec::new();
     for agent in &fleet.agents {
-        agents.push(Arc::new(AgentPost::new(setup(agent, &fleet, &state, &environment, &executable)?)));
+        agents.push(Arc::new(AgentPost::new(loader.setup(agent, &fleet, &state)?)));
     }
     let (socket, stamps) = (state.socket(), Stamps::new(state.clone()));
     let running = Running {
@@ -88,11 +98,13 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         supervisor,
         delivery: Delivery::new(store.clone(), tmux.clone(), Arc::clone(&clock)),
         mirror: Mirror::new(store.clone(), Arc::clone(&clock)),
-        roster: watch::Sender::new(Arc::new(Roster { fleet, agents })),
+        roster: watch::Sender::new(Arc::new(Roster { fleet, agents, retired: Vec::new() })),
         events,
         state,
         news: watch::Sender::new(0),
         stop: watch::Sender::new(false),
+        loader,
+        config: Notify::new(),
         supervise: Notify::new(),
         schedule: Notify::new(),
         slack: Arc::new(Notify::new()),
@@ -142,28 +154,25 @@ fn tmux(fleet: &Fleet, state: &StateDir, environment: &Environment) -> Server {
     })
 }
 
-fn setup(
-    agent: &Agent,
-    fleet: &Fleet,
-    state: &StateDir,
-    environment: &Environment,
-    executable: &Path,
-) -> anyhow::Result<AgentSetup> {
-    let cwd = fleet.workspaces_dir.join(agent.slug.as_str());
-    // What can't be made here is this agent's problem, which its start will tell; the others run.
-    let made = fs::create_dir_all(&cwd).and_then(|()| cwd.canonicalize());
-    let cwd = made.unwrap_or(cwd);
-    let own = state.agent(&agent.slug);
-    create_private_dir(&own).with_context(|| format!("can't create {}", own.display()))?;
-    let own = own.canonicalize().with_context(|| format!("can't find the real path of {}", own.display()))?;
-    Ok(AgentSetup {
-        runtime: runtime::for_agent(agent),
-        cwd,
-        state: own,
-        fleetd: executable.to_owned(),
-        environment: config::agent_environment(environment, agent),
-        rule: fleet.rule.clone(),
-        root: rustix::process::geteuid().is_root(),
-        agent: agent.clone(),
-    })
+impl Loader {
+    /// An agent's setup.
+    pub fn setup(&self, agent: &Agent, fleet: &Fleet, state: &StateDir) -> anyhow::Result<AgentSetup> {
+        let cwd = fleet.workspaces_dir.join(agent.slug.as_str());
+        // What can't be made here is this agent's problem, which its start will tell; the others run.
+        let made = fs::create_dir_all(&cwd).and_then(|()| cwd.canonicalize());
+        let cwd = made.unwrap_or(cwd);
+        let own = state.agent(&agent.slug);
+        create_private_dir(&own).with_context(|| format!("can't create {}", own.display()))?;
+        let own = own.canonicalize().with_context(|| format!("can't find the real path of {}", own.display()))?;
+        Ok(AgentSetup {
+            runtime: runtime::for_agent(agent),
+            cwd,
+            state: own,
+            fleetd: self.executable.clone(),
+            environment: config::agent_environment(&self.environment, agent),
+            rule: fleet.rule.clone(),
+            root: rustix::process::geteuid().is_root(),
+            agent: agent.clone(),
+        })
+    }
 }

@@ -6,9 +6,10 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
 use super::event::Event;
-use super::fleet::Running;
+use super::fleet::{Roster, Running};
 use super::protocol::SlackStatus;
 use crate::config::{self, Environment, Hosts};
+use crate::model::Slug;
 use crate::slack::{self, BridgeStatus, SlackOptions, Timing, Wakes};
 
 /// The tokens, or why there is no bridge: nothing to say where no token was given at all.
@@ -20,30 +21,46 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
         (Some(_), None) => anyhow::bail!("SLACK_BOT_TOKEN is set but SLACK_APP_TOKEN is not: the bridge needs both"),
         (None, Some(_)) => anyhow::bail!("SLACK_APP_TOKEN is set but SLACK_BOT_TOKEN is not: the bridge needs both"),
     };
-    let roster = running.roster();
-    let channels = roster.fleet.agents.iter();
-    let agents = channels.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect();
+    let agents = channels(running);
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
     Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, timing: Timing::default() }))
 }
 
-/// Bridges until the daemon stops.
+/// Bridges until the daemon stops. Where agents.yaml gives other channels, the bridge ends and begins again: it is made for
+/// that, and nothing is lost or said twice.
 pub async fn run(running: Arc<Running>, environment: Environment) {
-    let options = match options(&running, &environment) {
-        Ok(Some(options)) => options,
-        Ok(None) => return tracing::info!("no slack tokens: the channel is the terminal (`fleet tail`)"),
-        Err(error) => return running.set_problem("slack", Some(format!("the slack bridge is off: {error:#}"))),
-    };
+    let mut roster = running.roster.subscribe();
+    let mut stop = running.stop.subscribe();
+    loop {
+        roster.mark_unchanged();
+        let options = match options(&running, &environment) {
+            Ok(Some(options)) => options,
+            Ok(None) => return tracing::info!("no slack tokens: the channel is the terminal (`fleet tail`)"),
+            Err(error) => return running.set_problem("slack", Some(format!("the slack bridge is off: {error:#}"))),
+        };
+        let channels = channels(&running);
+        let ended = async {
+            tokio::select! {
+                // An error means that the sender is gone, which is a stop too.
+                _ = stop.wait_for(|stop| *stop) => {}
+                _ = roster.wait_for(|roster| channels_of(roster) != channels) => {}
+            }
+        };
+        bridge(&running, options, ended).await;
+        if *running.stop.borrow() {
+            return;
+        }
+        tracing::info!("agents.yaml names other channels: the slack bridge begins again");
+    }
+}
+
+/// One bridge, until `ended`.
+async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Output = ()>) {
     let (prompts, mut stored) = mpsc::unbounded_channel();
     let status = watch::Sender::new(BridgeStatus::default());
     let mut seen = status.subscribe();
-    let mut stop = running.stop.subscribe();
-    let stopped = async move {
-        // An error means that the sender is gone, which is a stop too.
-        stop.wait_for(|stop| *stop).await.ok();
-    };
     let wakes = Wakes { outbox: Arc::clone(&running.slack), inbox: prompts };
-    let bridge = slack::run(options, running.store.clone(), Arc::clone(&running.clock), wakes, status, stopped);
+    let bridge = slack::run(options, running.store.clone(), Arc::clone(&running.clock), wakes, status, ended);
     tokio::pin!(bridge);
     loop {
         running.bridge.send_replace(Some(shown(&seen.borrow_and_update())));
@@ -53,6 +70,16 @@ pub async fn run(running: Arc<Running>, environment: Environment) {
             Ok(()) = seen.changed() => {}
         }
     }
+}
+
+/// The agents that have a channel, with the channel as agents.yaml writes it.
+fn channels(running: &Running) -> Vec<(Slug, String)> {
+    channels_of(&running.roster())
+}
+
+fn channels_of(roster: &Roster) -> Vec<(Slug, String)> {
+    let agents = roster.fleet.agents.iter();
+    agents.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect()
 }
 
 fn shown(status: &BridgeStatus) -> SlackStatus {

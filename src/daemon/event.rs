@@ -18,6 +18,8 @@ pub enum Event {
     Progress(Slug),
     /// An agent was started or resumed.
     Launched(Slug),
+    /// agents.yaml may have changed.
+    Config,
     /// Stop.
     Stop,
 }
@@ -29,6 +31,8 @@ pub struct Wakes {
     pub supervisor: bool,
     /// The schedule's.
     pub schedule: bool,
+    /// The reading of agents.yaml.
+    pub config: bool,
     /// Mirror and delivery of these agents.
     pub agents: Agents,
     /// Whoever reads the feed, and whoever waits for a prompt.
@@ -51,13 +55,16 @@ pub enum Agents {
 pub fn wakes(event: &Event) -> Wakes {
     let one = |agent: &Slug| Agents::One(agent.clone());
     match event {
-        Event::Tick => Wakes { supervisor: true, schedule: true, agents: Agents::All, readers: true },
+        Event::Tick => {
+            Wakes { supervisor: true, schedule: true, agents: Agents::All, readers: true, ..Wakes::default() }
+        }
         Event::Sessions => Wakes { supervisor: true, ..Wakes::default() },
         Event::Records(agent) => Wakes { agents: one(agent), ..Wakes::default() },
         Event::Inbox(agent) => Wakes { agents: one(agent), readers: true, ..Wakes::default() },
         // The stamp of a nudge is written once its prompt is confirmed.
         Event::Progress(_) => Wakes { schedule: true, readers: true, ..Wakes::default() },
         Event::Launched(agent) => Wakes { supervisor: true, agents: one(agent), readers: true, ..Wakes::default() },
+        Event::Config => Wakes { config: true, ..Wakes::default() },
         Event::Stop => Wakes::default(),
     }
 }
@@ -70,7 +77,7 @@ mod tests {
     fn a_lost_event_is_made_good_by_the_next_tick() {
         let agent: Slug = "a".parse().unwrap();
         let all = wakes(&Event::Tick);
-        assert_eq!(all, Wakes { supervisor: true, schedule: true, agents: Agents::All, readers: true });
+        assert_eq!(all, Wakes { supervisor: true, schedule: true, config: false, agents: Agents::All, readers: true });
         for event in [Event::Records(agent.clone()), Event::Inbox(agent.clone()), Event::Launched(agent.clone())] {
             assert_eq!(wakes(&event).agents, Agents::One(agent.clone()), "{event:?}");
         }

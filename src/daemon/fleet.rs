@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::boot::Loader;
 use super::event::Event;
 use super::post::AgentPost;
 use super::protocol::SlackStatus;
@@ -26,12 +27,19 @@ pub struct Roster {
     pub fleet: Fleet,
     /// The agents, in file order.
     pub agents: Vec<Arc<AgentPost>>,
+    /// Agents that this daemon has served and agents.yaml does not name any more: their turns are still told.
+    pub retired: Vec<Arc<AgentPost>>,
 }
 
 impl Roster {
     /// The agent of that name.
     pub fn agent(&self, slug: &Slug) -> Option<&Arc<AgentPost>> {
         self.agents.iter().find(|post| post.slug() == slug)
+    }
+
+    /// The agents and those that are retired.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<AgentPost>> {
+        self.agents.iter().chain(&self.retired)
     }
 }
 
@@ -61,6 +69,10 @@ pub struct Running {
     pub news: watch::Sender<u64>,
     /// Tells every task to end.
     pub stop: watch::Sender<bool>,
+    /// What makes a fleet of an agents.yaml.
+    pub loader: Loader,
+    /// Wakes the reading of agents.yaml.
+    pub config: Notify,
     /// Wakes the supervisor's pass.
     pub supervise: Notify,
     /// Wakes the schedule's pass.
@@ -136,12 +148,7 @@ impl Running {
     }
 
     /// For whom a delivery pass is.
-    pub fn target<'a>(
-        &self,
-        post: &AgentPost,
-        setup: &'a AgentSetup,
-        conversation: &'a Conversation,
-    ) -> Target<'a> {
+    pub fn target<'a>(&self, post: &AgentPost, setup: &'a AgentSetup, conversation: &'a Conversation) -> Target<'a> {
         let seen = post.seen();
         let (record_since, recorded) = match setup.runtime.keeps_record() {
             RecordKeeping::Always => (Some(None), None),
@@ -166,7 +173,7 @@ impl Running {
         let here = |post: &&Arc<AgentPost>| {
             post.state() == directory || post.files().iter().any(|file| file.parent() == Some(directory))
         };
-        self.roster().agents.iter().filter(here).map(|post| post.slug().clone()).collect()
+        self.roster().all().filter(here).map(|post| post.slug().clone()).collect()
     }
 }
 

@@ -17,10 +17,13 @@ mod orphan;
 mod post;
 pub mod protocol;
 mod queue;
+mod reload;
+mod retire;
 mod status;
 mod watch;
 mod worker;
 
+use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -57,10 +60,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let watcher = Arc::new(Watcher::new(told)?);
 
     let mut tasks = JoinSet::new();
-    for post in &running.roster().agents {
-        watcher.watch(post, &[]);
-        tasks.spawn(worker::agent(Arc::clone(&running), Arc::clone(post), Arc::clone(&watcher)));
-    }
+    tasks.spawn(reload::run(Arc::clone(&running), watcher));
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
     tasks.spawn(nudge::run(Arc::clone(&running), booted.stamps));
     tasks.spawn(serve(listener, Arc::clone(&running)));
@@ -125,6 +125,7 @@ async fn event_loop(running: &Running, events: &mut mpsc::UnboundedReceiver<Even
     let mut interrupt = signal(SignalKind::interrupt()).context("can't hear signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't hear signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("can't hear signals")?;
+    let terminal = std::io::stderr().is_terminal();
     loop {
         let event = tokio::select! {
             event = events.recv() => event.unwrap_or(Event::Stop),
@@ -137,7 +138,8 @@ async fn event_loop(running: &Running, events: &mut mpsc::UnboundedReceiver<Even
             },
             _ = interrupt.recv() => Event::Stop,
             _ = terminate.recv() => Event::Stop,
-            _ = hangup.recv() => Event::Stop,
+            // A terminal that was closed ends what ran in it; anybody else who sends this means a changed agents.yaml.
+            _ = hangup.recv() => if terminal && !std::io::stderr().is_terminal() { Event::Stop } else { Event::Config },
         };
         if event == Event::Stop {
             return Ok(());
@@ -155,17 +157,18 @@ fn wake(running: &Running, event: &Event) {
     if wakes.supervisor {
         running.supervise.notify_one();
     }
+    if wakes.config {
+        running.config.notify_one();
+    }
     if wakes.schedule {
         running.schedule.notify_one();
     }
     match wakes.agents {
         Agents::None => {}
         Agents::One(slug) => {
-            if let Some(post) = running.agent(&slug) {
-                post.wake.notify_one();
-            }
+            running.roster().all().filter(|post| *post.slug() == slug).for_each(|post| post.wake.notify_one());
         }
-        Agents::All => running.roster().agents.iter().for_each(|post| post.wake.notify_one()),
+        Agents::All => running.roster().all().for_each(|post| post.wake.notify_one()),
     }
     if wakes.readers {
         running.news.send_modify(|news| *news = news.wrapping_add(1));

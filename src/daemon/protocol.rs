@@ -3,6 +3,8 @@
 //! Client and daemon are one binary, yet an upgrade may leave an old client beside a new daemon: both send
 //! [`VERSION_HEADER`], and a mismatch is an error that says so.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -316,6 +318,51 @@ pub struct ReconciledStep {
     pub error: Option<String>,
     /// Whether it was done.
     pub done: bool,
+}
+
+/// `POST /v1/plan`: what would follow if this text stood in the fleet's agents.yaml. Answered by [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanQuestion {
+    /// The text.
+    pub text: String,
+    /// The file it came from, by which its mistakes are told.
+    pub path: PathBuf,
+}
+
+/// What a changed agents.yaml would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The fleet's own changes first, then the agents' in file order, then those that are gone.
+    pub changes: Vec<PlannedChange>,
+}
+
+/// One consequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedChange {
+    /// Of which kind.
+    pub kind: ChangeKind,
+    /// Whose; none for the whole fleet.
+    pub agent: Option<Slug>,
+    /// For people.
+    pub text: String,
+}
+
+/// The kinds of consequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// An agent is launched or taken back.
+    Launch,
+    /// An agent's session is held, and later ended.
+    Retire,
+    /// An agent is restarted once it is idle.
+    Restart,
+    /// A daily prompt comes at another time.
+    Reschedule,
+    /// It takes effect without a restart.
+    Update,
+    /// It takes effect when fleetd is started again.
+    NextStart,
 }
 
 /// Every error's body, with status 400 (the question is wrong), 404 (no such agent or prompt) or 500.

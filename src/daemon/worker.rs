@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::fleet::Running;
-use super::post::AgentPost;
 use super::offline;
 use super::orphan;
+use super::post::AgentPost;
 use super::protocol::ReconciledStep;
+use super::retire;
 use super::watch::Watcher;
 use crate::runtime::Identity;
 use crate::supervisor::{Patience, Step, Survey};
@@ -130,6 +131,8 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
             post.wake.notify_one();
         }
     }
+    let retired = retire::pass(running, &survey).await;
+    running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
     Ok(survey)
 }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,6 +24,9 @@ pub struct LaunchFile {
     /// The soft limit of open files, where it is to differ from the tmux server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nofile: Option<u64>,
+    /// What tells launches apart that make another agent of it; noted by the process itself once it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// Why a text is no launch file. Never quotes the text: it may hold secrets.
@@ -51,7 +54,12 @@ impl LaunchFile {
 
     /// A launch of `argv` in `cwd` with exactly `env`.
     pub fn new(argv: Vec<OsString>, env: Vec<(OsString, OsString)>, cwd: PathBuf) -> Self {
-        Self { version: Self::VERSION, argv, env, cwd, nofile: None }
+        Self { version: Self::VERSION, argv, env, cwd, nofile: None, fingerprint: None }
+    }
+
+    /// The file in an agent's directory in which its process notes the fingerprint that it was launched with.
+    pub fn noted(directory: &Path) -> PathBuf {
+        directory.join("launched")
     }
 
     /// The file's content.

@@ -84,6 +84,11 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A number and the word that goes with it: `1 prompt`, `2 prompts`.
+pub fn count(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// The first line with something on it, cut to `most` characters.
 pub fn first_line(text: &str, most: usize) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

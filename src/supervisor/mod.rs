@@ -6,6 +6,7 @@
 mod conversation;
 mod orphan;
 mod plan;
+mod retire;
 mod seed;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -29,6 +31,7 @@ use crate::tmux::{Death, NewSession, Pane, PaneId, Screen, Server, family};
 use conversation::OnDisk;
 use plan::Starts;
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
+pub use retire::{Retirement, end as retirement_end};
 
 /// How many agents are started at once.
 const LAUNCHES_AT_ONCE: usize = 4;
@@ -113,6 +116,24 @@ impl Supervisor {
         let mut steps = plan::plan(agents, &panes, &self.fleet, &starts, self.clock.now());
         steps.retain(|step| !launching.contains(step.agent()) || matches!(step, Step::Keep { .. }));
         Ok(Survey { steps, panes })
+    }
+
+    /// An agent's pane, whether it is wanted or not.
+    pub fn pane_of<'a>(&self, survey: &'a Survey, agent: &Slug) -> Option<&'a PaneId> {
+        let tagged = |pane: &&Pane, name, value: &str| pane.tags.get(name).is_some_and(|tag| tag == value);
+        let its = |pane: &&Pane| tagged(pane, TAG_AGENT, agent.as_str()) && tagged(pane, TAG_FLEET, &self.fleet);
+        survey.panes.iter().find(its).map(|pane| &pane.id)
+    }
+
+    /// What to do about agents that are not wanted any more; see [`retire::retirements`].
+    pub fn retirements(
+        &self,
+        survey: &Survey,
+        wanted: &[Slug],
+        retired: &[(Slug, Timestamp)],
+        after: Duration,
+    ) -> Vec<Retirement> {
+        retire::retirements(&survey.panes, &self.fleet, wanted, retired, after, self.clock.now())
     }
 
     /// Does one step. What fails is kept as the agent's problem until a later step of the same agent succeeds.
@@ -380,7 +401,8 @@ fn write_launch(setup: &AgentSetup, conversation: &Conversation) -> anyhow::Resu
     let mut environment = setup.environment.clone();
     environment.extend(launch.env);
     environment.insert("PWD".into(), setup.cwd.clone().into());
-    let file = LaunchFile::new(launch.argv, environment.into_iter().collect(), setup.cwd.clone());
+    let mut file = LaunchFile::new(launch.argv, environment.into_iter().collect(), setup.cwd.clone());
+    file.fingerprint = Some(setup.agent.launch_fingerprint());
     let path = setup.state.join("launch.json");
     let json = file.to_json().context("can't write the launch file")?;
     write_private(&path, json.as_bytes()).with_context(|| format!("can't write {}", path.display()))?;

@@ -177,12 +177,12 @@ pub fn step(agent: &Slug, panes: &[Pane], fleet: &str, too_soon: Option<&Starts>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
-    fn pane(id: &str, session: &str, tags: &[(&str, &str)], death: Option<Death>) -> Pane {
+    pub(in crate::supervisor) fn pane(id: &str, session: &str, tags: &[(&str, &str)], death: Option<Death>) -> Pane {
         Pane {
             id: id.parse().unwrap(),
             session: session.into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fleetd::cli::doctor::{Report, Verdict};
-use fleetd::daemon::protocol::{AgentState, Keep, PromptView, Reconciled, Status};
+use fleetd::daemon::protocol::{AgentState, Keep, Plan, PromptView, Reconciled, Status};
 use fleetd::model::{Fact, FeedRow, LaunchFile, PromptState, StateName};
 use fleetd::store::slack::OutboxState;
 use fleetd::store::{ConversationRow, Store};
@@ -201,6 +201,8 @@ fn what_scripts_read_from_fleet_stays_as_it_is() {
     assert_eq!(send.steps.last().unwrap().state.name(), StateName::Confirmed);
     let reconciled: Reconciled = unchanged("reconcile --json", include_str!("../fixtures/cli/reconcile.json"));
     assert_eq!(reconciled.steps.len(), 2);
+    let plan: Plan = unchanged("plan --json", include_str!("../fixtures/cli/plan.json"));
+    assert_eq!(plan.changes.len(), 6);
     let doctor: Report = unchanged("doctor --json", include_str!("../fixtures/cli/doctor.json"));
     let fails = doctor.lines.iter().filter(|line| matches!(line.verdict, Verdict::Fail { .. })).count();
     assert_eq!((doctor.lines.len(), fails, doctor.fixed.len()), (25, 1, 2));

@@ -229,6 +229,7 @@ async fn supervised(directory: &Path) -> (Supervisor, Server, Store, AgentSetup)
         state: directory.join("agents/ann"),
         fleetd: FLEETD.into(),
         environment,
+        rule: None,
         root: false,
     };
     (supervisor, tmux, store, setup)

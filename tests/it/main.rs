@@ -26,6 +26,7 @@ mod real_fleet;
 mod real_many;
 mod real_queue;
 mod real_steer;
+mod reload;
 mod runtime_conformance;
 mod slack_churn;
 mod slack_in;

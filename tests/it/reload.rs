@@ -1,0 +1,146 @@
+//! agents.yaml that changes while the fleet runs.
+
+use fleetd::daemon::protocol::{ChangeKind, Plan};
+use fleetd::model::StateName;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::fleet::Fleet;
+use crate::support::wait::until;
+
+fn both() -> String {
+    Fleet::practice("ann") + &Fleet::practice("bob")
+}
+
+async fn until_served(fleet: &Fleet, slugs: &[&str]) {
+    let event = format!("the fleet is {slugs:?}");
+    until(&event, async || {
+        let named: Vec<String> = fleet.status().agents.iter().map(|agent| agent.agent.to_string()).collect();
+        (named == slugs).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_added_works_without_a_restart_of_the_daemon_and_no_other_is_disturbed() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    let pid = fleet.agent_pid("ann");
+    fleet.configure(&both());
+    until_served(&fleet, &["ann", "bob"]).await;
+    fleet.until_state("bob", "idle").await;
+    fleet.fleet(&["send", "bob", "hello"]);
+    assert_eq!(fleet.agent_pid("ann"), pid);
+    fleet.fleet(&["send", "ann", "still here"]);
+}
+
+#[tokio::test]
+async fn a_new_prompt_or_schedule_restarts_nothing_and_is_what_the_next_nudge_says() {
+    let mut fleet = Fleet::new(&(Fleet::practice("ann") + "    dailyPrompt: old words\n    schedule: \"09:00\"\n"));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    let pid = fleet.agent_pid("ann");
+    let before = fleet.status().agents[0].next_nudge;
+    fleet.configure(&(Fleet::practice("ann") + "    dailyPrompt: new words\n    schedule: \"11:00\"\n"));
+    until("the other time shows", async || (fleet.status().agents[0].next_nudge != before).then_some(())).await;
+    let id = fleet.fleet(&["nudge", "ann"]);
+    let id = id.split_whitespace().find(|word| word.len() == 12).unwrap_or(&id).to_owned();
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    assert!(fleet.transcript("ann").contains("new words"), "{}", fleet.transcript("ann"));
+    assert_eq!(fleet.agent_pid("ann"), pid);
+}
+
+#[tokio::test]
+async fn a_file_with_a_mistake_leaves_the_fleet_as_it_was_and_says_so_until_it_is_mended() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    let pids = (fleet.agent_pid("ann"), fleet.agent_pid("bob"));
+    fleet.configure("  - slug: ann\n    runtim: claude\n");
+    let told =
+        async || fleet.status().problems.iter().any(|problem| problem.contains("did you mean `runtime`")).then_some(());
+    until("the mistake is told", told).await;
+    fleet.fleet(&["send", "bob", "hello"]);
+    assert_eq!((fleet.agent_pid("ann"), fleet.agent_pid("bob")), pids);
+    std::fs::remove_file(fleet.path("agents.yaml")).unwrap();
+    until("the missing file is told", async || {
+        fleet.status().problems.iter().any(|problem| problem.contains("can't read")).then_some(())
+    })
+    .await;
+    fleet.configure(&both());
+    until("nothing is wrong any more", async || fleet.status().problems.is_empty().then_some(())).await;
+    assert_eq!((fleet.agent_pid("ann"), fleet.agent_pid("bob")), pids);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_taken_out_is_held_with_its_work_and_comes_back_as_it_was() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    let pid = fleet.agent_pid("bob");
+    fleet.configure(&Fleet::practice("ann"));
+    until_served(&fleet, &["ann"]).await;
+    assert_eq!(fleet.run(&["send", "bob", "hello"]).status.code(), Some(2));
+    fleet.kill();
+    fleet.start().await;
+    assert_eq!(fleet.agent_pid("bob"), pid, "a restart of the daemon must not end it either");
+    fleet.configure(&both());
+    until_served(&fleet, &["ann", "bob"]).await;
+    fleet.fleet(&["send", "bob", "welcome back"]);
+    assert_eq!(fleet.agent_pid("bob"), pid);
+}
+
+#[tokio::test]
+async fn the_session_of_a_retired_agent_ends_when_its_time_is_over_and_its_directory_stays() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    std::fs::write(fleet.path("work/bob/notes"), "precious").unwrap();
+    fleet.configure(&Fleet::practice("ann"));
+    let logged = |words: &'static str| fleet.log().contains(words);
+    until("it is retired", async || logged("retired: its session is held").then_some(())).await;
+    fleet.move_clock(6 * 86_400);
+    until("a pass has looked", async || fleet.status().problems.is_empty().then_some(())).await;
+    fleet.fleet(&["reconcile"]);
+    assert!(fleet.tmux(&["list-sessions"]).contains("bob:"), "its week is not over");
+    fleet.move_clock(7 * 86_400 + 60);
+    fleet.fleet(&["reconcile"]);
+    until("its session has ended", async || (!fleet.tmux(&["list-sessions"]).contains("bob:")).then_some(())).await;
+    assert_eq!(std::fs::read_to_string(fleet.path("work/bob/notes")).unwrap(), "precious");
+    assert!(fleet.tmux(&["list-sessions"]).contains("ann:"));
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_a_change_would_do_and_does_nothing() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    assert_eq!(fleet.fleet(&["plan"]), "no changes");
+    let text = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+    let changed = text.replace("slug: bob", "slug: eve").replace("slug: ann", "slug: ann\n    model: other");
+    std::fs::write(fleet.path("other.yaml"), &changed).unwrap();
+    let told = fleet.fleet(&["plan", "other.yaml"]);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 3, "{told}");
+    assert_eq!(lines[0], "ann: restart it once it is idle, resumed: another model");
+    assert_eq!(lines[1], "eve: launch it, as a new conversation");
+    assert!(lines[2].starts_with("bob: retire it: its session is held, and ends "), "{told}");
+    let plan: Plan = serde_json::from_str(&fleet.fleet(&["plan", "other.yaml", "--json"])).unwrap();
+    let kinds: Vec<ChangeKind> = plan.changes.iter().map(|change| change.kind).collect();
+    assert_eq!(kinds, [ChangeKind::Restart, ChangeKind::Launch, ChangeKind::Retire]);
+    std::fs::write(fleet.path("other.yaml"), changed.replace("model: other", "modle: other")).unwrap();
+    let refused = fleet.run(&["plan", "other.yaml"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("other.yaml:"), "{refused:?}");
+    until_served(&fleet, &["ann", "bob"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_asked_for_by_a_signal_does_not_end_the_daemon() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    let pid = Pid::from_raw(fleet.pid().cast_signed()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    until("the file was read again", async || fleet.log().contains("agents.yaml was read again").then_some(())).await;
+    assert!(!fleet.died());
+}
