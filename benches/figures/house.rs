@@ -109,6 +109,7 @@ fn setups(path: &Path, agents: &[(String, String)], environment: &BTreeMap<OsStr
             state,
             fleetd: FLEETD.into(),
             environment: environment.clone(),
+            rule: None,
             root: true,
             agent,
         }
