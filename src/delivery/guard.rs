@@ -39,6 +39,8 @@ pub enum Occupant {
     Agent,
     /// The process that we started, but another program has the terminal.
     Behind,
+    /// Our launcher, which is about to become the agent.
+    Launching,
     /// Another process than we started: somebody respawned the pane.
     Stranger,
 }
@@ -231,6 +233,7 @@ fn reachable(sight: &Sight) -> Result<(), Hold> {
     match sight.occupant {
         Occupant::Agent => {}
         Occupant::Behind => return Err(Hold::Behind(pane.command.clone())),
+        Occupant::Launching => return Err(Hold::NotReady),
         Occupant::Stranger => return Err(Hold::Stranger(pane.command.clone())),
     }
     if pane.input_off {
@@ -288,10 +291,11 @@ pub(super) mod tests {
     #[test]
     fn nothing_is_typed_into_anything_but_an_idle_agent_s_empty_box() {
         type Change = fn(&mut Sight);
-        let rows: [(&str, Change, Option<Hold>); 17] = [
+        let rows: [(&str, Change, Option<Hold>); 18] = [
             ("idle, empty box", |_| {}, None),
             ("pane dead", |s| s.pane.death = Some(crate::tmux::Death::Killed(9)), Some(Hold::Dead)),
             ("at a shell", |s| s.occupant = Occupant::Stranger, Some(Hold::Stranger("claude".into()))),
+            ("about to start", |s| s.occupant = Occupant::Launching, Some(Hold::NotReady)),
             ("editor in front", |s| s.occupant = Occupant::Behind, Some(Hold::Behind("claude".into()))),
             ("input off", |s| s.pane.input_off = true, Some(Hold::InputOff)),
             ("copy mode", |s| s.pane.in_mode = true, Some(Hold::Mode)),

@@ -1,5 +1,6 @@
 //! One look at an agent: its pane, its screen, its process and its state file, taken together and at once.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,20 @@ fn occupant(state: &Path, pid: u32) -> Occupant {
                 Occupant::Behind
             }
         }
+        _ if is_launcher(state, pid) => Occupant::Launching,
         _ => Occupant::Stranger,
+    }
+}
+
+/// Whether a process is our launcher with this agent's file, or has no command line: it is about to get another one.
+fn is_launcher(state: &Path, pid: u32) -> bool {
+    let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+    let file = state.join("launch.json");
+    match words[..] {
+        [_, b"launch", path, ..] => path == file.as_os_str().as_bytes(),
+        [b""] => ProcessStatus::read(pid).is_some(),
+        _ => false,
     }
 }
 
