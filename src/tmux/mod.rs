@@ -7,6 +7,7 @@
 
 mod command;
 mod control;
+mod end;
 mod error;
 mod exec;
 mod inspect;
@@ -22,6 +23,7 @@ mod server;
 mod start;
 mod verbs;
 
+pub use end::end_process;
 pub use error::TmuxError;
 pub use exec::Version;
 pub use key::Key;
