@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::restart::Wishes;
 use crate::mirror::Progress;
 use crate::model::Slug;
 use crate::runtime::{Activity, AgentSetup};
@@ -19,6 +20,8 @@ pub struct AgentPost {
     setup: Mutex<Arc<AgentSetup>>,
     /// Wakes its mirror and delivery.
     pub wake: Notify,
+    /// The wishes that it be started anew.
+    pub restart: Wishes,
     /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
     seen: Mutex<Seen>,
     /// Held while its records are read: two readings at once would tell the same twice.
@@ -46,6 +49,7 @@ impl AgentPost {
             state: setup.state.clone(),
             setup: Mutex::new(Arc::new(setup)),
             wake: Notify::new(),
+            restart: Wishes::default(),
             seen: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }

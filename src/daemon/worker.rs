@@ -14,6 +14,7 @@ use super::offline;
 use super::orphan;
 use super::post::AgentPost;
 use super::protocol::ReconciledStep;
+use super::restart;
 use super::retire;
 use super::watch::Watcher;
 use crate::runtime::Identity;
@@ -79,6 +80,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         // What was not read yet may hold the proof that a prompt arrived.
         return Ok(Some(Duration::ZERO));
     }
+    let restart = restart::pass(running, post, &setup, &conversation, progress.again).await?;
     let report = running.delivery.pass(&running.target(post, &setup, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
@@ -91,7 +93,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         running.tell(Event::Progress(post.slug().clone()));
     }
     let reading = progress.again.then_some(LAST_WORDS);
-    Ok(reading.into_iter().chain(report.again).min())
+    Ok(reading.into_iter().chain(report.again).chain(restart).min())
 }
 
 /// Keeps sessions up until the daemon stops.
