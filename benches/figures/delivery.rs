@@ -167,6 +167,7 @@ impl Bench {
             record_since: None,
             recorded: None,
             rule: None,
+            draining: None,
         }
     }
 

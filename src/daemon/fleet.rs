@@ -165,6 +165,7 @@ impl Running {
             record_since: record_since.flatten(),
             recorded,
             rule: setup.rule.as_deref(),
+            draining: post.restart.wanted().map(|(_, why)| why),
         }
     }
 

@@ -11,6 +11,7 @@ mod bridge;
 mod clock;
 mod event;
 mod fleet;
+mod memory;
 mod nudge;
 mod offline;
 mod orphan;
@@ -18,6 +19,7 @@ mod post;
 pub mod protocol;
 mod queue;
 mod reload;
+mod restart;
 mod retire;
 mod status;
 mod watch;
@@ -62,6 +64,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(reload::run(Arc::clone(&running), watcher));
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
+    tasks.spawn(memory::run(Arc::clone(&running)));
     tasks.spawn(nudge::run(Arc::clone(&running), booted.stamps));
     tasks.spawn(serve(listener, Arc::clone(&running)));
     // Alone may end before the daemon does: without tokens there is nothing to bridge.

@@ -2,10 +2,11 @@
 //! that no two passes ever work for one agent.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::restart::Wishes;
 use crate::mirror::Progress;
 use crate::model::Slug;
 use crate::runtime::{Activity, AgentSetup};
@@ -17,8 +18,12 @@ pub struct AgentPost {
     /// Its directory in the state directory.
     state: PathBuf,
     setup: Mutex<Arc<AgentSetup>>,
+    /// The process whose launch was compared with which setup.
+    compared: Mutex<Option<(u32, Weak<AgentSetup>)>>,
     /// Wakes its mirror and delivery.
     pub wake: Notify,
+    /// The wishes that it be started anew.
+    pub restart: Wishes,
     /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
     seen: Mutex<Seen>,
     /// Held while its records are read: two readings at once would tell the same twice.
@@ -45,7 +50,9 @@ impl AgentPost {
             slug: setup.agent.slug.clone(),
             state: setup.state.clone(),
             setup: Mutex::new(Arc::new(setup)),
+            compared: Mutex::default(),
             wake: Notify::new(),
+            restart: Wishes::default(),
             seen: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }
@@ -64,6 +71,17 @@ impl AgentPost {
     /// Its setup, as agents.yaml has it now. A pass takes it once and keeps it to its end.
     pub fn setup(&self) -> Arc<AgentSetup> {
         Arc::clone(&self.setup.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether that process's launch was compared with that setup already.
+    pub fn is_compared(&self, pid: u32, setup: &Arc<AgentSetup>) -> bool {
+        let compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        compared.as_ref().is_some_and(|(known, with)| *known == pid && with.ptr_eq(&Arc::downgrade(setup)))
+    }
+
+    /// Notes that it was.
+    pub fn set_compared(&self, pid: u32, setup: &Arc<AgentSetup>) {
+        *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = Some((pid, Arc::downgrade(setup)));
     }
 
     /// Takes what agents.yaml says now, for every pass that begins from here on.

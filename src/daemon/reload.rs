@@ -18,12 +18,14 @@ use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::post::AgentPost;
 use super::protocol::{ChangeKind, PlannedChange};
+use super::restart::Urgency;
 use super::watch::Watcher;
 use super::worker;
 use crate::config::{self, Change, Fleet};
 use crate::model::text::count;
-use crate::model::{Notice, Slug};
+use crate::model::{LaunchFile, Notice, Slug};
 use crate::schedule;
+use crate::tmux::ProcessMark;
 
 /// For how long the file must have stayed as it is: editors and `cp` write it in parts.
 const SETTLES: Duration = Duration::from_millis(300);
@@ -151,6 +153,27 @@ async fn take(running: &Arc<Running>, staff: &mut Staff) -> anyhow::Result<()> {
     running.store.tell_box(&format!("config/taken/{now}"), &Notice::ConfigTaken { changes: lines }, now).await?;
     running.tell(Event::Tick);
     Ok(())
+}
+
+/// What a changed agents.yaml's restarts are about.
+const ABOUT: &str = "agents.yaml";
+
+/// Wishes that an agent be started anew whose process, `pid`, was launched by what agents.yaml does not say any more. By the
+/// process's own note: what was to be launched last says nothing of what runs.
+pub fn compare(post: &AgentPost, pid: Option<u32>) {
+    let setup = post.setup();
+    let Some(pid) = pid.filter(|pid| !post.is_compared(*pid, &setup)) else { return };
+    if ProcessMark::read(post.state()).is_none_or(|mark| mark.pid != pid) {
+        return;
+    }
+    post.set_compared(pid, &setup);
+    // An earlier release noted nothing: an upgrade restarts nobody.
+    let launched = std::fs::read_to_string(LaunchFile::noted(post.state())).unwrap_or_default();
+    if launched.is_empty() || launched == setup.agent.launch_fingerprint() {
+        post.restart.withdraw(ABOUT);
+    } else {
+        post.want_restart(ABOUT, Urgency::WhenIdle, "agents.yaml has changed how it is started".to_owned());
+    }
 }
 
 /// Says once of each broken file that it was not taken.

@@ -68,7 +68,9 @@ fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {
     };
     match guard::check(sight) {
         Ok(_) => AgentState::Idle,
-        Err(Hold::NoSession | Hold::NotReady | Hold::ReadsLines | Hold::Held(_)) => AgentState::Starting,
+        Err(Hold::NoSession | Hold::NotReady | Hold::ReadsLines | Hold::Held(_) | Hold::Draining(_)) => {
+            AgentState::Starting
+        }
         Err(Hold::Dead) => AgentState::Ended,
         Err(Hold::Stranger(program) | Hold::Behind(program)) => AgentState::Elsewhere { program },
         Err(Hold::Dialog(what)) => AgentState::Asking { what },

@@ -14,6 +14,8 @@ use super::offline;
 use super::orphan;
 use super::post::AgentPost;
 use super::protocol::ReconciledStep;
+use super::reload;
+use super::restart;
 use super::retire;
 use super::watch::Watcher;
 use crate::runtime::Identity;
@@ -79,6 +81,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         // What was not read yet may hold the proof that a prompt arrived.
         return Ok(Some(Duration::ZERO));
     }
+    let restart = restart::pass(running, post, &setup, &conversation, progress.again).await?;
     let report = running.delivery.pass(&running.target(post, &setup, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
@@ -91,7 +94,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         running.tell(Event::Progress(post.slug().clone()));
     }
     let reading = progress.again.then_some(LAST_WORDS);
-    Ok(reading.into_iter().chain(report.again).min())
+    Ok(reading.into_iter().chain(report.again).chain(restart).min())
 }
 
 /// Keeps sessions up until the daemon stops.
@@ -127,9 +130,12 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
     let survey = running.supervisor.survey(&slugs, patience).await?;
     let mut seats = survey.seats();
     for post in &roster.agents {
-        if post.set_pane(seats.remove(post.slug())) {
+        let pane = seats.remove(post.slug());
+        let pid = survey.panes.iter().find(|one| Some(&one.id) == pane.as_ref()).map(|pane| pane.pid);
+        if post.set_pane(pane) {
             post.wake.notify_one();
         }
+        reload::compare(post, pid);
     }
     let retired = retire::pass(running, &survey).await;
     running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));

@@ -55,6 +55,8 @@ pub struct Clear(());
 pub enum Hold {
     /// A person holds the agent.
     Held(String),
+    /// It is to be started anew first.
+    Draining(String),
     /// There is no session of ours for the agent.
     NoSession,
     /// The agent's process ended.
@@ -88,6 +90,7 @@ impl Hold {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Held(_) => "held",
+            Self::Draining(_) => "draining",
             Self::NoSession => "session",
             Self::Dead => "dead",
             Self::Stranger(_) => "stranger",
@@ -109,6 +112,7 @@ impl fmt::Display for Hold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held(who) => write!(formatter, "{who} holds it (`fleet resume`)"),
+            Self::Draining(why) => write!(formatter, "it is started anew first: {why}"),
             Self::NoSession => formatter.write_str("its session is not up"),
             Self::Dead => formatter.write_str("its process has ended"),
             Self::Stranger(program) => write!(formatter, "{program} runs in its pane instead of the agent"),
@@ -246,6 +250,12 @@ fn reachable(sight: &Sight) -> Result<(), Hold> {
         Some(Activity::Dialog { what }) => Err(Hold::Dialog(what.clone())),
         _ => Ok(()),
     }
+}
+
+/// An idle agent with an empty box, for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> Sight {
+    tests::sight()
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub struct Target<'a> {
     pub recorded: Option<Activity>,
     /// The rule typed below every prompt.
     pub rule: Option<&'a str>,
+    /// Why it is to be started anew before it gets anything new; none where it isn't.
+    pub draining: Option<String>,
 }
 
 /// What a pass did.

@@ -202,7 +202,7 @@ impl Delivery {
         known.record = open.record(batch.lead);
         known.manner = batch.manner;
         known.busy = turn.runs;
-        known.hold = self.what_holds(open, &batch, running, sight, known.hold).await?;
+        known.hold = self.what_holds(target, open, &batch, running, sight, known.hold).await?;
         let hold = known.hold.clone();
         let step = plan(&batch.lead.state, batch.lead.since, known, self.clock.now());
         if matches!(step, Step::Type { .. }) {
@@ -220,6 +220,7 @@ impl Delivery {
     /// What holds the next prompts back, where `hold` is what holds back a prompt that waits for an idle agent.
     async fn what_holds(
         &self,
+        target: &Target<'_>,
         open: &Open,
         batch: &Batch<'_>,
         running: &[&Prompt],
@@ -228,6 +229,9 @@ impl Delivery {
     ) -> anyhow::Result<Option<Hold>> {
         if let Some(row) = self.store.agent_hold(&batch.lead.agent).await? {
             return Ok(Some(Hold::Held(row.who)));
+        }
+        if let Some(why) = &target.draining {
+            return Ok(Some(Hold::Draining(why.clone())));
         }
         let hold = match (batch.manner, sight) {
             (Manner::Steering, Some(sight)) => guard::check_steering(sight).err(),

@@ -164,6 +164,11 @@ impl Supervisor {
         self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()
     }
 
+    /// Says that an agent's process is about to be ended on purpose: it is resumed at once, however soon after its start that is.
+    pub fn expect_end(&self, agent: &Slug) {
+        self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(agent);
+    }
+
     fn note_start(&self, agent: &Slug) {
         let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = starts.get(agent).copied();

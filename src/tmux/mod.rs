@@ -7,11 +7,13 @@
 
 mod command;
 mod control;
+mod end;
 mod error;
 mod exec;
 mod inspect;
 mod key;
 mod leftover;
+mod memory;
 mod occupant;
 mod pane;
 mod parse;
@@ -22,9 +24,11 @@ mod server;
 mod start;
 mod verbs;
 
+pub use end::end_process;
 pub use error::TmuxError;
 pub use exec::Version;
 pub use key::Key;
+pub use memory::memory;
 pub use occupant::{LONGEST_LINE, ProcessMark, ProcessStatus, family, reads_whole_lines};
 pub use pane::{Death, Pane, PaneId};
 pub use parse::Notice;

@@ -95,7 +95,7 @@ const BLOWS: [Blow; 16] = [
     Blow::Agent,
     Blow::Agent,
     Blow::TmuxServer,
-    Blow::TmuxServer,
+    Blow::SocketFile,
     Blow::Daemon,
     Blow::Daemon,
     Blow::Daemon,

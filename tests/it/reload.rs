@@ -51,6 +51,34 @@ async fn a_new_prompt_or_schedule_restarts_nothing_and_is_what_the_next_nudge_sa
 }
 
 #[tokio::test]
+async fn a_new_model_or_variable_restarts_that_agent_alone_once_it_is_idle_and_as_itself() {
+    let gate = tempfile::tempdir().unwrap();
+    let gate = gate.path().join("gate");
+    let bob = Fleet::practice("bob");
+    let mut fleet = Fleet::new(&(Fleet::gated("ann", &gate) + &bob));
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    fleet.fleet(&["send", "ann", "remember me"]);
+    let pids = (fleet.agent_pid("ann"), fleet.agent_pid("bob"));
+    let id = fleet.hand_in("ann", "practice: hold");
+    fleet.until_state("ann", "busy").await;
+    fleet.configure(&(Fleet::gated("ann", &gate) + "    env: {COLOUR: green}\n" + &bob));
+    let waits = fleet.hand_in("ann", "after the restart");
+    fleet.until_held("ann", &waits, "agents.yaml has changed").await;
+    assert_eq!(fleet.agent_pid("ann"), pids.0, "it was killed in the middle of its turn");
+    std::fs::write(&gate, "").unwrap();
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    fleet.until_prompt(&waits, "done", |state| state.name() == StateName::Done).await;
+    let after = fleet.agent_pid("ann");
+    assert_ne!(after, pids.0);
+    let environ = std::fs::read(format!("/proc/{after}/environ")).unwrap();
+    assert!(environ.split(|byte| *byte == 0).any(|word| word == b"COLOUR=green"));
+    assert!(fleet.taken("ann")[0].contains("remember me"));
+    fleet.fleet(&["reconcile"]);
+    assert_eq!((fleet.agent_pid("ann"), fleet.agent_pid("bob")), (after, pids.1), "one restart is enough");
+}
+
+#[tokio::test]
 async fn a_file_with_a_mistake_leaves_the_fleet_as_it_was_and_says_so_until_it_is_mended() {
     let mut fleet = Fleet::new(&both());
     fleet.start().await;

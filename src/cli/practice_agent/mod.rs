@@ -67,12 +67,14 @@ enum Flow {
 struct Agent {
     args: PracticeArgs,
     state: State,
+    /// What it was asked to hold.
+    hoard: Vec<Vec<u8>>,
 }
 
 impl Agent {
     /// The agent as its record left it.
     fn awake(args: PracticeArgs) -> Result<Self> {
-        let mut agent = Self { args, state: State::default() };
+        let mut agent = Self { args, state: State::default(), hoard: Vec::new() };
         if let Some(path) = &agent.args.transcript {
             read_back(path, &mut agent.state).with_context(|| format!("could not read {}", path.display()))?;
         }
@@ -149,6 +151,8 @@ impl Agent {
                 Effect::NewConversation => self.begin_conversation()?,
                 Effect::Quit => return Ok(Flow::Quit),
                 Effect::Crash => bail!("the practice agent crashed, as it was asked to"),
+                // Written to, or the kernel would give no page for it.
+                Effect::Allocate(megabytes) => self.hoard.push(vec![1; megabytes << 20]),
             }
         }
         Ok(Flow::On)

@@ -1,8 +1,8 @@
 //! What the practice agent answers: a pure function of the prompt and of how many prompts it remembers.
 //!
 //! A line of the prompt that begins with `practice:` asks for what a real agent does now and then: `practice: dialog`,
-//! `practice: hold`, `practice: crash`, `practice: fail <reason>`, `practice: long <kilobytes>`. They happen mid-turn, in
-//! the order in which they stand.
+//! `practice: hold`, `practice: crash`, `practice: fail <reason>`, `practice: long <kilobytes>`,
+//! `practice: allocate <megabytes>`. They happen mid-turn, in the order in which they stand.
 
 use std::collections::VecDeque;
 
@@ -10,6 +10,9 @@ use crate::model::text;
 
 /// The most that `practice: long` yields, in kilobytes.
 const LONGEST: usize = 4096;
+
+/// The most that `practice: allocate` takes, in megabytes.
+const LARGEST: usize = 4096;
 
 /// One step of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Step {
     Crash,
     /// Ends the turn in an error.
     Fail(String),
+    /// Holds so many megabytes more until the process ends.
+    Allocate(usize),
 }
 
 /// The steps of the turn that answers `prompt`, the `number`-th of its conversation.
@@ -64,6 +69,7 @@ fn requested(request: &str) -> Vec<Step> {
         "hold" => vec![Step::Hold],
         "crash" => vec![Step::Crash],
         "fail" => vec![Step::Fail(if rest.is_empty() { "as requested".into() } else { rest.trim().into() })],
+        "allocate" => vec![Step::Allocate(rest.trim().parse::<usize>().unwrap_or(1).min(LARGEST))],
         "long" => {
             let kilobytes = rest.trim().parse::<usize>().unwrap_or(1).min(LONGEST);
             let line = "All work and no play makes a dull agent, which is what practice is.";

@@ -33,6 +33,8 @@ pub enum Effect {
     Quit,
     /// End badly.
     Crash,
+    /// Hold so many megabytes more.
+    Allocate(usize),
 }
 
 /// What the agent waits for beside keys.
@@ -210,6 +212,7 @@ impl State {
                 effects.push(Effect::Record(TranscriptEntry::Asked { question: dialog::question() }));
             }
             Some(Step::Crash) => effects.push(Effect::Crash),
+            Some(Step::Allocate(megabytes)) => effects.push(Effect::Allocate(megabytes)),
             Some(Step::Fail(reason)) => self.end(Outcome::Failed { reason }, effects),
             None => self.end(Outcome::Completed, effects),
         }
