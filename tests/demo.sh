@@ -102,7 +102,7 @@ due_minute() {
 write_config() {
     local number
     {
-        printf 'reposDir: repos\nworkspacesDir: workspaces\nstagger: 3s\ntmux: {socket: %s}\nagents:\n' "$socket"
+        printf 'reposDir: repos\nworkspacesDir: workspaces\nstagger: 3s\nlaunchStagger: 0s\ntmux: {socket: %s}\nagents:\n' "$socket"
         for number in 0 1 2; do
             printf '  - slug: %s\n' "${agents[$number]}"
             runtime_lines

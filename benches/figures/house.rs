@@ -43,6 +43,7 @@ impl House {
             timeout: Duration::from_secs(10),
             environment: environment.clone(),
             tags: vec![TAG_AGENT.to_owned(), TAG_FLEET.to_owned()],
+            scope: None,
         });
         server.start().await.unwrap();
         let store = Store::open(&path.join("fleet.db")).await.unwrap();

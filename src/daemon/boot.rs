@@ -10,10 +10,12 @@ use anyhow::{Context, bail};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
+use super::deaths::Deaths;
 use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::offline;
 use super::post::AgentPost;
+use super::pulse::Pulse;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
 use crate::files::create_private_dir;
@@ -24,7 +26,7 @@ use crate::runtime::{self, AgentSetup};
 use crate::schedule::Stamps;
 use crate::store::Store;
 use crate::supervisor::{Supervisor, TAG_AGENT, TAG_FLEET};
-use crate::tmux::{Server, ServerOptions};
+use crate::tmux::{Scope, Server, ServerOptions};
 
 /// How long any one call of tmux may take.
 const TMUX_PATIENCE: Duration = Duration::from_secs(5);
@@ -87,6 +89,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let git_environment = config::plain_environment(&environment);
     let git = Git::new(&config::git_remote(&environment), GIT_PATIENCE, git_environment);
     let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
+    supervisor.set_launch_stagger(fleet.launch_stagger);
     let loader = Loader { path: config, environment, executable };
     let mut agents = Vec::new();
     for agent in &fleet.agents {
@@ -105,6 +108,8 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         stop: watch::Sender::new(false),
         loader,
         config: Notify::new(),
+        deaths: Deaths::default(),
+        pulse: Pulse::default(),
         supervise: Notify::new(),
         schedule: Notify::new(),
         slack: Arc::new(Notify::new()),
@@ -151,7 +156,14 @@ fn tmux(fleet: &Fleet, state: &StateDir, environment: &Environment) -> Server {
         timeout: TMUX_PATIENCE,
         environment: config::plain_environment(environment).into_iter().collect(),
         tags: vec![TAG_AGENT.to_owned(), TAG_FLEET.to_owned()],
+        scope: scope(environment),
     })
+}
+
+/// As a service we start the tmux server outside of our own control group.
+fn scope(environment: &Environment) -> Option<Scope> {
+    environment.get("INVOCATION_ID")?;
+    Some(if rustix::process::geteuid().is_root() { Scope::System } else { Scope::User })
 }
 
 impl Loader {

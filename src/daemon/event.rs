@@ -18,6 +18,8 @@ pub enum Event {
     Progress(Slug),
     /// An agent was started or resumed.
     Launched(Slug),
+    /// An agent's process has ended.
+    Died(Slug),
     /// agents.yaml may have changed.
     Config,
     /// Stop.
@@ -35,6 +37,8 @@ pub struct Wakes {
     pub config: bool,
     /// Mirror and delivery of these agents.
     pub agents: Agents,
+    /// The resumption of this agent, at once and beside the supervisor's pass.
+    pub resume: Option<Slug>,
     /// Whoever reads the feed, and whoever waits for a prompt.
     pub readers: bool,
 }
@@ -65,6 +69,7 @@ pub fn wakes(event: &Event) -> Wakes {
         Event::Progress(_) => Wakes { schedule: true, readers: true, ..Wakes::default() },
         Event::Launched(agent) => Wakes { supervisor: true, agents: one(agent), readers: true, ..Wakes::default() },
         Event::Config => Wakes { config: true, ..Wakes::default() },
+        Event::Died(agent) => Wakes { resume: Some(agent.clone()), ..Wakes::default() },
         Event::Stop => Wakes::default(),
     }
 }
@@ -77,9 +82,10 @@ mod tests {
     fn a_lost_event_is_made_good_by_the_next_tick() {
         let agent: Slug = "a".parse().unwrap();
         let all = wakes(&Event::Tick);
-        assert_eq!(all, Wakes { supervisor: true, schedule: true, config: false, agents: Agents::All, readers: true });
+        assert!(all.supervisor && all.schedule && all.readers && all.agents == Agents::All);
         for event in [Event::Records(agent.clone()), Event::Inbox(agent.clone()), Event::Launched(agent.clone())] {
             assert_eq!(wakes(&event).agents, Agents::One(agent.clone()), "{event:?}");
         }
+        assert_eq!(wakes(&Event::Died(agent.clone())).resume, Some(agent));
     }
 }

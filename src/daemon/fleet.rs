@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::boot::Loader;
+use super::deaths::Deaths;
 use super::event::Event;
 use super::post::AgentPost;
 use super::protocol::SlackStatus;
+use super::pulse::Pulse;
 use crate::config::{Fleet, StateDir};
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
@@ -73,6 +75,10 @@ pub struct Running {
     pub loader: Loader,
     /// Wakes the reading of agents.yaml.
     pub config: Notify,
+    /// The watches on the agents' processes.
+    pub deaths: Deaths,
+    /// When the passes ended last.
+    pub pulse: Pulse,
     /// Wakes the supervisor's pass.
     pub supervise: Notify,
     /// Wakes the schedule's pass.

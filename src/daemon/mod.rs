@@ -9,6 +9,7 @@ mod api;
 mod boot;
 mod bridge;
 mod clock;
+mod deaths;
 mod event;
 mod fleet;
 mod memory;
@@ -17,6 +18,7 @@ mod offline;
 mod orphan;
 mod post;
 pub mod protocol;
+mod pulse;
 mod queue;
 mod reload;
 mod restart;
@@ -123,7 +125,7 @@ async fn ticker(running: &Arc<Running>) -> anyhow::Result<JobScheduler> {
     Ok(scheduler)
 }
 
-async fn event_loop(running: &Running, events: &mut mpsc::UnboundedReceiver<Event>) -> anyhow::Result<()> {
+async fn event_loop(running: &Arc<Running>, events: &mut mpsc::UnboundedReceiver<Event>) -> anyhow::Result<()> {
     let mut notices = running.tmux.events();
     let mut interrupt = signal(SignalKind::interrupt()).context("can't hear signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't hear signals")?;
@@ -148,20 +150,32 @@ async fn event_loop(running: &Running, events: &mut mpsc::UnboundedReceiver<Even
             return Ok(());
         }
         if event == Event::Tick {
-            // Fed from within the loop: a loop that hangs starves the watchdog.
-            sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+            feed_the_watchdog(running);
         }
         wake(running, &event);
     }
 }
 
-fn wake(running: &Running, event: &Event) {
+/// Fed from within the loop, and only while the passes end: whichever hangs starves the watchdog.
+fn feed_the_watchdog(running: &Running) {
+    let missing = running.pulse.missing();
+    if missing.is_empty() {
+        sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+    }
+    let told = (!missing.is_empty()).then(|| format!("fleetd hangs: no end of these passes is seen: {missing:?}"));
+    running.set_problem("pulse", told);
+}
+
+fn wake(running: &Arc<Running>, event: &Event) {
     let wakes = wakes(event);
     if wakes.supervisor {
         running.supervise.notify_one();
     }
     if wakes.config {
         running.config.notify_one();
+    }
+    if let Some(agent) = wakes.resume {
+        tokio::spawn(worker::resume(Arc::clone(running), agent));
     }
     if wakes.schedule {
         running.schedule.notify_one();

@@ -12,6 +12,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::event::Event;
 use super::fleet::Running;
+use super::pulse::Beat;
 use crate::model::{NewPrompt, PromptId, Slug, Source, StateName};
 use crate::schedule::{Candidate, Pass, Settled, Stamps, Step, due};
 use crate::store::nudge_key;
@@ -28,6 +29,7 @@ pub async fn run(running: Arc<Running>, stamps: Stamps) {
     loop {
         let problem = pass(&running, &stamps).await.err().map(|error| format!("{error:#}"));
         running.set_problem("schedule", problem);
+        running.pulse.beat(Beat::Schedule);
         let called = async {
             // Every prompt that moves calls; two hundred at once are one call.
             tokio::time::sleep(BETWEEN).await;

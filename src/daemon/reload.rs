@@ -145,6 +145,7 @@ async fn take(running: &Arc<Running>, staff: &mut Staff) -> anyhow::Result<()> {
         });
     }
     let served = staff.posts.values().filter(|post| fleet.agent(post.slug()).is_none()).cloned().collect();
+    running.supervisor.set_launch_stagger(fleet.launch_stagger);
     running.roster.send_replace(Arc::new(Roster { fleet, agents, retired: served }));
     staff.hire(running, &running.roster().agents);
     let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();

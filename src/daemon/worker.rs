@@ -14,10 +14,12 @@ use super::offline;
 use super::orphan;
 use super::post::AgentPost;
 use super::protocol::ReconciledStep;
+use super::pulse::Beat;
 use super::reload;
 use super::restart;
 use super::retire;
 use super::watch::Watcher;
+use crate::model::Slug;
 use crate::runtime::Identity;
 use crate::supervisor::{Patience, Step, Survey};
 
@@ -33,16 +35,10 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
     let mut again = Some(Duration::ZERO);
     let mut after_failure = AFTER_FAILURE.0;
     loop {
-        let pause = async {
-            match again {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = post.wake.notified() => {}
-            () = pause => {}
+            () = after(again) => {}
         }
         // A pass that panics is a pass that failed: its agent is not left without anybody for ever, nor are the others.
         let pass = AssertUnwindSafe(agent_pass(&running, &post, &watcher)).catch_unwind().await;
@@ -101,14 +97,19 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
 pub async fn supervisor(running: Arc<Running>) {
     let mut stop = running.stop.subscribe();
     loop {
+        let mut again = None;
         let problem = match survey(&running, Patience::Growing).await {
             Ok(survey) => {
+                again = survey.again;
                 start(&running, survey, |_| {});
                 None
             }
             Err(error) => Some(format!("{error:#}")),
         };
         running.set_problem("tmux", problem);
+        if let Err(error) = running.supervisor.sweep().await {
+            tracing::debug!("can't look for what dead agents left behind: {error:#}");
+        }
         let taken = offline::take_in(&running.state, &running.store, running.clock.now()).await;
         running.set_problem("offline", taken.as_ref().err().map(|error| format!("{error:#}")));
         for agent in taken.unwrap_or_default() {
@@ -116,10 +117,32 @@ pub async fn supervisor(running: Arc<Running>) {
         }
         let expired = orphan::expire(&running).await;
         running.set_problem("orphans", expired.err().map(|error| format!("{error:#}")));
+        running.pulse.beat(Beat::Supervisor);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = running.supervise.notified() => {}
+            () = after(again) => {}
         }
+    }
+}
+
+/// Resumes an agent whose process has just ended. Where it must wait, or nothing is to be done, the supervisor's pass tells.
+pub async fn resume(running: Arc<Running>, agent: Slug) {
+    match running.supervisor.survey_after_death(&agent).await {
+        Ok(Some(survey)) => start(&running, survey, |_| {}),
+        Ok(None) => running.supervise.notify_one(),
+        Err(error) => {
+            tracing::debug!(%agent, "can't look at it after its end: {error:#}");
+            running.supervise.notify_one();
+        }
+    }
+}
+
+/// Ends after a pause; without one, never.
+async fn after(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -137,6 +160,7 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
         }
         reload::compare(post, pid);
     }
+    running.deaths.watch(survey.alive(), &running.events);
     let retired = retire::pass(running, &survey).await;
     running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
     Ok(survey)

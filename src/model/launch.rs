@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The variable that names the agent in the environment of its process, and of all that descends from it.
+pub const AGENT_VARIABLE: &str = "FLEET_AGENT";
+/// The variable that names the fleet.
+pub const FLEET_VARIABLE: &str = "FLEET_ID";
+/// The variable that tells one life of the agent from another: the number of its launch.
+pub const LAUNCH_VARIABLE: &str = "FLEET_LAUNCH";
+
 /// How a pane's process is started: program, environment, directory.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchFile {

@@ -5,7 +5,7 @@
 
 mod clock;
 mod feed;
-mod launch;
+pub mod launch;
 mod notice;
 mod prompt;
 mod schedule;

@@ -83,6 +83,23 @@ pub fn account(context: &LaunchContext<'_>, files: &Files, now: Timestamp) -> Op
     }
 }
 
+/// The file of the OAuth login that an agent's CLI shares with every other agent of the same configuration: its token is
+/// renewed by whichever needs it first, and a renewal takes the old one from the others. None where it has a key of its own.
+pub fn shared_login(context: &LaunchContext<'_>, files: &Files, now: Timestamp) -> Option<PathBuf> {
+    let login = account(context, files, now)?.login;
+    if login != Login::By(STORED.to_owned()) {
+        return None;
+    }
+    match context.agent.runtime {
+        RuntimeConfig::Claude { .. } => claude(context, CREDENTIALS),
+        RuntimeConfig::Codex { .. } => codex(context, AUTH),
+        RuntimeConfig::Command { .. } => None,
+    }
+}
+
+/// How a login by OAuth is told.
+const STORED: &str = "the stored login";
+
 const CREDENTIALS: &str = ".credentials.json";
 const SETTINGS: &str = "settings.json";
 const AUTH: &str = "auth.json";
@@ -140,10 +157,10 @@ fn claude_login(context: &LaunchContext<'_>, files: &Files, now: Timestamp) -> L
         let has = |name: &str| oauth[name].as_str().is_some_and(|token| !token.is_empty());
         let over = oauth["expiresAt"].as_i64().is_some_and(|at| at < now.as_millisecond());
         if has("accessToken") && over && !has("refreshToken") {
-            return Login::Expired("the stored login".to_owned());
+            return Login::Expired(STORED.to_owned());
         }
         if has("accessToken") || has("refreshToken") {
-            return Login::By("the stored login".to_owned());
+            return Login::By(STORED.to_owned());
         }
     }
     if let Ok(Some(state)) = &state
@@ -192,7 +209,7 @@ fn codex_login(context: &LaunchContext<'_>, files: &Files) -> Login {
     match json(files, codex(context, AUTH)) {
         Err(why) => Login::Unclear(why),
         Ok(None) => Login::Missing,
-        Ok(Some(auth)) if auth["tokens"].is_object() => Login::By("the stored login".to_owned()),
+        Ok(Some(auth)) if auth["tokens"].is_object() => Login::By(STORED.to_owned()),
         Ok(Some(auth)) if auth["OPENAI_API_KEY"].is_string() => Login::By("the stored key".to_owned()),
         Ok(Some(_)) => Login::Missing,
     }

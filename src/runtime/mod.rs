@@ -26,7 +26,7 @@ use crate::config::{Agent, RuntimeConfig};
 use crate::model::{Outcome, Usage};
 use crate::tmux::{Key, Screen};
 
-pub use account::{Account, FileText, Login, Trust, account, account_files};
+pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
 pub use claude::Claude;
 pub use codex::Codex;
 pub use command::{Command, SILENCE};
@@ -69,6 +69,18 @@ pub trait Runtime: Send + Sync {
 
     /// What that file's content says; none where it says nothing understood.
     fn read_state_file(&self, content: &str) -> Option<Activity> {
+        let _ = content;
+        None
+    }
+
+    /// What tells which process goes on with the conversation of `context`.
+    fn holding(&self, context: &LaunchContext<'_>) -> Holding {
+        let _ = context;
+        Holding::Untold
+    }
+
+    /// The conversation that a [`Holding::StateFiles`] file's content names.
+    fn held_conversation(&self, content: &str) -> Option<String> {
         let _ = content;
         None
     }
@@ -139,6 +151,23 @@ pub enum Identity {
     },
     /// There is none: the agent keeps its conversation by its own means.
     None,
+}
+
+/// The CLI's own evidence of the process that goes on with a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// There is none.
+    Untold,
+    /// `<pid>.json` files in this directory name the conversation; one that was killed leaves its own behind.
+    StateFiles {
+        /// Where they lie.
+        directory: PathBuf,
+    },
+    /// The process holds this file open.
+    OpenFile {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
 /// What a launch may depend on.

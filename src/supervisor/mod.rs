@@ -4,47 +4,44 @@
 //! this fleet is not touched. One agent's failure is that agent's alone.
 
 mod conversation;
-mod orphan;
+mod holder;
+mod launch;
 mod plan;
 mod retire;
 mod seed;
+mod stagger;
+mod stray;
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
-use crate::config::CrashPoint;
-use crate::files::{create_private_dir, lines, newest_below, open_files_in, write_private};
-use crate::git::{Git, branch, worktree_path};
-use crate::model::{Clock, LaunchFile, NewPrompt, PromptId, Slug, Source};
-use crate::runtime::{AgentSetup, Conversation, Identity, Record, RecordKind, RecordSource};
+use crate::git::Git;
+use crate::model::{Clock, Notice, Slug};
+use crate::runtime::AgentSetup;
 use crate::store::Store;
-use crate::tmux::{Death, NewSession, Pane, PaneId, Screen, Server, family};
+use crate::tmux::{Death, Pane, PaneId, ProcessMark, ProcessStatus, Screen, Server, end};
 
-use conversation::OnDisk;
 use plan::Starts;
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
 pub use retire::{Retirement, end as retirement_end};
+use stagger::Turns;
+use stray::{Life, left_behind};
 
-/// How many agents are started at once.
+/// How many agents are started at once, and for how many something is cloned at once.
 const LAUNCHES_AT_ONCE: usize = 4;
 
-/// How long a CLI that chooses its conversation's id itself may take to show it.
-const ID_SHOWS: Duration = Duration::from_secs(15);
+/// When tmux is asked again whether a pane's process has ended, once the kernel said so: in milliseconds, and that often.
+const LOOKS_AFTER_DEATH: [u64; 8] = [0, 1, 2, 4, 8, 16, 32, 64];
 
 /// How much of an ended program's screen is told.
 const LAST_LINES: usize = 3;
 const LAST_CHARACTERS: usize = 400;
-
-/// The size of an agent's pane: wide enough that a header line is never broken.
-const SIZE: (u32, u32) = (200, 50);
 
 /// Keeps sessions up. Cheap to clone.
 #[derive(Clone)]
@@ -63,6 +60,14 @@ struct Shared {
     /// Agents whose launch runs now: a pass leaves them alone.
     launching: Mutex<HashSet<Slug>>,
     slots: Semaphore,
+    clones: Semaphore,
+    /// From when the turns of starts are counted: no clock that is set can move it.
+    since: Instant,
+    turns: Mutex<Turns>,
+    /// How far apart sessions are started that are created at once.
+    gap: Mutex<Duration>,
+    /// Processes that are being ended: nobody is told twice.
+    ending: Mutex<HashSet<ProcessMark>>,
     problems: Mutex<HashMap<Slug, String>>,
     starts: Mutex<HashMap<Slug, Starts>>,
 }
@@ -83,6 +88,8 @@ pub struct Survey {
     pub steps: Vec<Step>,
     /// Every pane of the tmux server.
     pub panes: Vec<Pane>,
+    /// After which time the first of those that pause may be started again.
+    pub again: Option<Duration>,
 }
 
 impl Survey {
@@ -92,14 +99,38 @@ impl Survey {
     }
 }
 
+impl Survey {
+    /// The processes of the live panes of ours, by agent.
+    pub fn alive(&self) -> HashMap<Slug, u32> {
+        let processes: HashMap<&PaneId, u32> = self.panes.iter().map(|pane| (&pane.id, pane.pid)).collect();
+        let kept = self.steps.iter().filter_map(|step| match step {
+            Step::Keep { agent, pane } => Some((agent.clone(), *processes.get(pane)?)),
+            _ => None,
+        });
+        kept.collect()
+    }
+}
+
 impl Supervisor {
     /// A supervisor of the fleet named `fleet`, whose clones lie in `repos_dir`.
     pub fn new(store: Store, tmux: Server, git: Git, clock: Arc<dyn Clock>, fleet: String, repos_dir: PathBuf) -> Self {
-        let slots = Semaphore::new(LAUNCHES_AT_ONCE);
-        let shared =
-            Shared { launching: Mutex::default(), slots, problems: Mutex::default(), starts: Mutex::default() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            launching: Mutex::default(),
+            slots: Semaphore::new(LAUNCHES_AT_ONCE),
+            clones: Semaphore::new(LAUNCHES_AT_ONCE),
+            since: Instant::now(),
+            turns: Mutex::default(),
+            gap: Mutex::default(),
+            ending: Mutex::default(),
+            problems: Mutex::default(),
+            starts: Mutex::default(),
+        });
         Self { store, tmux, git, clock, fleet, repos_dir, shared }
+    }
+
+    /// Sets how far apart sessions are started that are created at once; at first they are not held back.
+    pub fn set_launch_stagger(&self, gap: Duration) {
+        *self.shared.gap.lock().unwrap_or_else(PoisonError::into_inner) = gap;
     }
 
     /// Looks at the server, which is started where it is not up, and plans.
@@ -113,16 +144,78 @@ impl Supervisor {
             Patience::Growing => self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Patience::None => HashMap::new(),
         };
-        let mut steps = plan::plan(agents, &panes, &self.fleet, &starts, self.clock.now());
+        let now = self.clock.now();
+        let mut steps = plan::plan(agents, &panes, &self.fleet, &starts, now);
         steps.retain(|step| !launching.contains(step.agent()) || matches!(step, Step::Keep { .. }));
-        Ok(Survey { steps, panes })
+        let pausing = steps.iter().filter(|step| matches!(step, Step::Pause { .. }));
+        let waits = pausing.filter_map(|step| starts.get(step.agent())?.wait(now));
+        let again = waits.min().map(|wait| wait.unsigned_abs());
+        Ok(Survey { steps, panes, again })
+    }
+
+    /// Looks at one agent whose process has just ended, until tmux has seen that too; none where there is nothing to do now.
+    pub async fn survey_after_death(&self, agent: &Slug) -> anyhow::Result<Option<Survey>> {
+        for pause in LOOKS_AFTER_DEATH {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let panes = self.tmux.panes_now().await.context("can't list the tmux sessions")?;
+            let starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let steps = plan::plan(std::slice::from_ref(agent), &panes, &self.fleet, &starts, self.clock.now());
+            let ended = |id: &PaneId| {
+                let pane = panes.iter().find(|pane| pane.id == *id);
+                pane.is_some_and(|pane| ProcessStatus::read(pane.pid).is_none())
+            };
+            match steps.first() {
+                Some(Step::Respawn { .. }) => return Ok(Some(Survey { steps, panes, again: None })),
+                Some(Step::Keep { pane, .. }) if ended(pane) => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends what dead agents left behind, in the background. See [`stray`].
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        let (fleet, server) = (self.fleet.clone(), self.tmux.noted_pid());
+        let strays = tokio::task::spawn_blocking(move || stray::find(&fleet, server)).await?;
+        if strays.is_empty() {
+            return Ok(());
+        }
+        // In this order: whoever is in neither was not alive when the strays were found.
+        let launching = self.shared.launching.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panes = self.tmux.panes_now().await.context("can't list the tmux sessions")?;
+        for stray in strays {
+            let Ok(agent) = stray.agent.parse::<Slug>() else { continue };
+            let its = |pane: &&Pane| pane.death.is_none() && self.is_of(pane, &agent);
+            let alive = launching.contains(&agent) || panes.iter().find(its).is_some();
+            let row = self.store.conversation(&agent).await?;
+            let life = row.map(|row| Life { launch: row.launches, alive });
+            if !left_behind(&stray, life) || !self.begin_ending(stray.mark) {
+                continue;
+            }
+            tracing::info!(%agent, pid = stray.mark.pid, "a process that a dead agent left behind is told to end");
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move {
+                if !end(&[stray.mark]).await.is_empty() {
+                    tracing::warn!(%agent, pid = stray.mark.pid, "what a dead agent left behind can't be ended");
+                }
+                shared.ending.lock().unwrap_or_else(PoisonError::into_inner).remove(&stray.mark);
+            });
+        }
+        Ok(())
+    }
+
+    fn begin_ending(&self, mark: ProcessMark) -> bool {
+        self.shared.ending.lock().unwrap_or_else(PoisonError::into_inner).insert(mark)
+    }
+
+    fn is_of(&self, pane: &Pane, agent: &Slug) -> bool {
+        let tagged = |name, value: &str| pane.tags.get(name).is_some_and(|tag| tag == value);
+        tagged(TAG_AGENT, agent.as_str()) && tagged(TAG_FLEET, &self.fleet)
     }
 
     /// An agent's pane, whether it is wanted or not.
     pub fn pane_of<'a>(&self, survey: &'a Survey, agent: &Slug) -> Option<&'a PaneId> {
-        let tagged = |pane: &&Pane, name, value: &str| pane.tags.get(name).is_some_and(|tag| tag == value);
-        let its = |pane: &&Pane| tagged(pane, TAG_AGENT, agent.as_str()) && tagged(pane, TAG_FLEET, &self.fleet);
-        survey.panes.iter().find(its).map(|pane| &pane.id)
+        survey.panes.iter().find(|pane| self.is_of(pane, agent)).map(|pane| &pane.id)
     }
 
     /// What to do about agents that are not wanted any more; see [`retire::retirements`].
@@ -144,10 +237,16 @@ impl Supervisor {
                 self.forget_starts(agent);
                 self.follow(setup, pane).await
             }
-            Step::Pause { pane, death, in_vain, .. } => Err(self.short_lives(pane, death, *in_vain).await),
+            Step::Pause { pane, death, in_vain, .. } => {
+                self.tell_of_crashes(agent, pane, death).await;
+                Err(self.short_lives(pane, death, *in_vain).await)
+            }
             Step::Refuse { why, .. } => Err(anyhow::anyhow!("{why}")),
             Step::Create { .. } | Step::Respawn { .. } => {
                 let Some(_launching) = Launching::begin(&self.shared, agent) else { return Ok(()) };
+                if let Step::Respawn { pane, death, .. } = step {
+                    self.tell_of_crashes(agent, pane, death).await;
+                }
                 self.launch(setup).await
             }
         };
@@ -183,140 +282,39 @@ impl Supervisor {
         }
     }
 
+    /// Tells people of an agent that crashes on and on, once for each series.
+    async fn tell_of_crashes(&self, agent: &Slug, pane: &PaneId, death: &Death) {
+        let known = |starts: &HashMap<Slug, Starts>| starts.get(agent).copied();
+        let starts = known(&self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(told) = starts.and_then(Starts::to_tell) else { return };
+        let how = format!("it {}, {}", plan::how(death), self.last_words(pane).await);
+        let notice = Notice::Crashed { agent: agent.clone(), how, times: told.in_vain() };
+        let key = format!("crashes/{agent}/{}", told.since());
+        if let Err(error) = self.store.tell_box(&key, &notice, self.clock.now()).await {
+            tracing::warn!(%agent, "can't store that it crashes on and on: {error:#}");
+            return;
+        }
+        let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if known(&starts).is_some_and(|now| now.since() == told.since()) {
+            starts.entry(agent.clone()).and_modify(|now| *now = now.to_tell().unwrap_or(*now));
+        }
+    }
+
     /// What is said of an agent whose process ended soon after each start: how, and with which last words.
     async fn short_lives(&self, pane: &PaneId, death: &Death, in_vain: u32) -> anyhow::Error {
-        // A pane that can't be looked at has no last words; how its process ended is known all the same.
-        let words = self.tmux.capture(pane).await.map(|screen| last_words(&screen)).unwrap_or_default();
-        let words = if words.is_empty() { "it left no words on its screen".to_owned() } else { words };
         anyhow::anyhow!(
-            "it {} soon after each of {in_vain} starts: {words}. Mend that and run `fleet reconcile`; it is also tried \
+            "it {} soon after each of {in_vain} starts: {}. Mend that and run `fleet reconcile`; it is also tried \
              again by itself, after growing pauses",
-            plan::how(death)
+            plan::how(death),
+            self.last_words(pane).await
         )
     }
 
-    async fn launch(&self, setup: &AgentSetup) -> anyhow::Result<()> {
-        let agent = &setup.agent.slug;
-        std::fs::create_dir_all(&setup.cwd)
-            .with_context(|| format!("can't create the workspace {} of {agent}", setup.cwd.display()))?;
-        let _slot = self.shared.slots.acquire().await.context("fleetd is shutting down")?;
-        self.prepare_worktrees(setup).await?;
-        // Looked at again, now that nobody else launches this agent: a clone takes long, another pass may have been quicker,
-        // and after a restart of the tmux server the pane's id may be another agent's.
-        let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;
-        let dead = match plan::step(agent, &panes, &self.fleet, None) {
-            Step::Keep { .. } => return Ok(()),
-            Step::Refuse { why, .. } => anyhow::bail!(why),
-            Step::Create { .. } => None,
-            Step::Respawn { pane, .. } | Step::Pause { pane, .. } => Some(pane),
-        };
-        orphan::end(&setup.state).await?;
-        let row = self.store.conversation(agent).await?;
-        let identity = setup.runtime.identity();
-        let known = row.as_ref().map(|row| row.id.as_str());
-        let chosen = conversation::choose(identity, known, |id| on_disk(setup, id), || Uuid::new_v4().to_string());
-        let argv = write_launch(setup, &chosen)?;
-        if row.is_none_or(|row| row.launches == 0) {
-            // Before the launch is counted: a crash in between must not make it look like a later one.
-            self.greet(setup).await?;
-        }
-        self.store.count_launch(agent, chosen.id(), self.clock.now()).await?;
-        CrashPoint::LaunchCounted.pass();
-        self.note_start(agent);
-        let pane = match dead {
-            Some(pane) => {
-                self.tmux.respawn(&pane, &setup.cwd, &argv).await.with_context(|| format!("can't resume {agent}"))?;
-                pane
-            }
-            None => self.create(setup, argv).await?,
-        };
-        CrashPoint::Launched.pass();
-        tracing::info!(%agent, conversation = chosen.id(), resumed = matches!(chosen, Conversation::Resume { .. }), "started");
-        self.await_id(setup, &pane).await
-    }
-
-    /// Stores the agent's first prompt, once.
-    async fn greet(&self, setup: &AgentSetup) -> anyhow::Result<()> {
-        let Some(body) = &setup.agent.init_prompt else { return Ok(()) };
-        let agent = &setup.agent.slug;
-        let prompt = NewPrompt {
-            id: PromptId::random(),
-            agent: agent.clone(),
-            source: Source::Init,
-            who: "agents.yaml".to_owned(),
-            dedup_key: format!("init/{agent}"),
-            body: body.clone(),
-            place: None,
-            expires: None,
-            mode: crate::model::Mode::Queue,
-        };
-        self.store.insert_prompt(&prompt, self.clock.now()).await?;
-        CrashPoint::InitStored.pass();
-        Ok(())
-    }
-
-    async fn create(&self, setup: &AgentSetup, argv: Vec<OsString>) -> anyhow::Result<PaneId> {
-        let agent = &setup.agent.slug;
-        let tags = [(TAG_AGENT, agent.as_str()), (TAG_FLEET, &self.fleet)];
-        let new = NewSession {
-            name: agent.to_string(),
-            cwd: setup.cwd.clone(),
-            argv,
-            tags: tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            width: SIZE.0,
-            height: SIZE.1,
-        };
-        let pane = self.tmux.create(&new).await.with_context(|| format!("can't create the session of {agent}"))?;
-        Ok(pane.id)
-    }
-
-    /// Clones what is missing and gives the agent a worktree of each of its repositories.
-    async fn prepare_worktrees(&self, setup: &AgentSetup) -> anyhow::Result<()> {
-        let agent = &setup.agent;
-        for repo in &agent.repos {
-            let clone =
-                self.git.clone_missing(&self.repos_dir, repo).await.with_context(|| format!("can't clone {repo}"))?;
-            let path = worktree_path(&setup.cwd, repo, &agent.repos);
-            let made = self.git.worktree_missing(&clone, &path, &branch(&agent.slug)).await;
-            made.with_context(|| format!("can't make the worktree of {repo} for {}", agent.slug))?;
-        }
-        Ok(())
-    }
-
-    /// Waits until a CLI that chooses its conversation's id itself has shown it.
-    async fn await_id(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<()> {
-        if !matches!(setup.runtime.identity(), Identity::LockFile { .. }) {
-            return Ok(());
-        }
-        let shown = async {
-            while !self.follow_lock(setup, pane).await? {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            anyhow::Ok(())
-        };
-        // A CLI that is slow, or ended at once, is looked at again by the next pass.
-        tokio::time::timeout(ID_SHOWS, shown).await.unwrap_or(Ok(()))
-    }
-
-    /// Stores which conversation the agent in `pane` is, where its CLI chooses that itself and a person may have begun another.
-    pub async fn follow(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<()> {
-        self.follow_lock(setup, pane).await.map(drop)
-    }
-
-    /// Stores the conversation's id that the CLI's open lock file shows; says whether it shows one.
-    async fn follow_lock(&self, setup: &AgentSetup, pane: &PaneId) -> anyhow::Result<bool> {
-        let Identity::LockFile { directory } = setup.runtime.identity() else { return Ok(true) };
-        let Some(pane) = self.tmux.pane(pane).await.context("can't look at a pane")? else { return Ok(false) };
-        // The nearest of the family: an agent may run the same CLI as a tool.
-        let Some(id) = family(pane.pid).into_iter().find_map(|pid| newest_lock(pid, directory)) else {
-            return Ok(false);
-        };
-        let agent = &setup.agent.slug;
-        let known = self.store.conversation(agent).await?;
-        if known.is_none_or(|row| row.id != id) {
-            self.store.follow_conversation(agent, &id, self.clock.now()).await?;
-        }
-        Ok(true)
+    /// What a pane's ended process left on its screen, for people.
+    async fn last_words(&self, pane: &PaneId) -> String {
+        // A pane that can't be looked at has no last words; how its process ended is known all the same.
+        let words = self.tmux.capture(pane).await.map(|screen| last_words(&screen)).unwrap_or_default();
+        if words.is_empty() { "it left no words on its screen".to_owned() } else { words }
     }
 }
 
@@ -341,16 +339,6 @@ impl Drop for Launching<'_> {
     }
 }
 
-/// The conversation whose lock a process took last: Codex keeps the locks of those that a person left by `/new` (measured
-/// with 0.169.0). Other locks than those of conversations lie there too.
-fn newest_lock(pid: u32, directory: &str) -> Option<String> {
-    let named = |lock: PathBuf| {
-        let id = Uuid::parse_str(lock.file_stem()?.to_str()?).ok()?;
-        Some((std::fs::metadata(&lock).and_then(|found| found.modified()).ok(), id.to_string()))
-    };
-    open_files_in(&[pid], directory).into_iter().filter_map(named).max().map(|(_, id)| id)
-}
-
 /// The last lines of an ended program's screen, in one line. tmux's own "Pane is dead" is none of them.
 fn last_words(screen: &Screen) -> String {
     let rows = screen.rows.iter().map(|row| row.text.trim());
@@ -359,57 +347,4 @@ fn last_words(screen: &Screen) -> String {
     // Of a long text the end tells most.
     let surplus = words.chars().count().saturating_sub(LAST_CHARACTERS);
     words.chars().skip(surplus).collect()
-}
-
-/// What the CLI has on disk of the conversation `id`.
-fn on_disk(setup: &AgentSetup, id: &str) -> OnDisk {
-    let conversation = Conversation::Resume { id: id.to_owned() };
-    let transcript = |source| match source {
-        RecordSource::File { path, kind: RecordKind::Transcript } => path.exists().then_some(path),
-        RecordSource::File { .. } => None,
-        RecordSource::Below { root, depth, suffix, .. } => newest_below(&root, depth, &suffix),
-    };
-    match setup.runtime.records(&setup.context(&conversation)).into_iter().find_map(transcript) {
-        None => OnDisk::Nothing,
-        Some(path) if has_words(setup, &path) => OnDisk::Words,
-        Some(_) => OnDisk::Wordless,
-    }
-}
-
-/// Whether a transcript holds anything that was asked or said. One that can't be read is the CLI's to judge.
-fn has_words(setup: &AgentSetup, path: &Path) -> bool {
-    let mut start = 0;
-    loop {
-        let Ok(reading) = lines::read(path, lines::Place { bytes: start, ..Default::default() }) else { return true };
-        let Some(reading) = reading else { return false };
-        let words = |record: &Record| record.taken().is_some() || matches!(record, Record::Said { .. });
-        let read = |line: &lines::Line| setup.runtime.read_record(RecordKind::Transcript, &line.text);
-        if reading.lines.iter().any(|line| read(line).iter().any(words)) {
-            return true;
-        }
-        if !reading.more {
-            return false;
-        }
-        start = reading.end;
-    }
-}
-
-/// Puts in place what the agent's start needs, and answers the pane's command. The command is the same for ever and holds
-/// nothing: program, arguments and environment stand in a private file that our launcher reads before it becomes the agent.
-fn write_launch(setup: &AgentSetup, conversation: &Conversation) -> anyhow::Result<Vec<OsString>> {
-    let agent = &setup.agent.slug;
-    create_private_dir(&setup.state).with_context(|| format!("can't create {}", setup.state.display()))?;
-    let launch = setup.runtime.launch(&setup.context(conversation));
-    for planted in &launch.seeds {
-        seed::plant(planted).with_context(|| format!("can't prepare the start of {agent}"))?;
-    }
-    let mut environment = setup.environment.clone();
-    environment.extend(launch.env);
-    environment.insert("PWD".into(), setup.cwd.clone().into());
-    let mut file = LaunchFile::new(launch.argv, environment.into_iter().collect(), setup.cwd.clone());
-    file.fingerprint = Some(setup.agent.launch_fingerprint());
-    let path = setup.state.join("launch.json");
-    let json = file.to_json().context("can't write the launch file")?;
-    write_private(&path, json.as_bytes()).with_context(|| format!("can't write {}", path.display()))?;
-    Ok(vec![setup.fleetd.clone().into(), "launch".into(), path.into()])
 }

@@ -13,30 +13,39 @@ pub const TAG_AGENT: &str = "@fleet_agent";
 pub const TAG_FLEET: &str = "@fleet_id";
 
 /// An agent that lived this long had a good start.
-const GOOD_LIFE: SignedDuration = SignedDuration::from_secs(30);
+const GOOD_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The pause after the second start in a row that was no good; each further one doubles it.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// The pause after the second start in a row that was no good, counted from that start; each further one doubles it.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The longest pause.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
+
+/// After so many starts in a row that were no good people are told.
+const TOLD_AFTER: u32 = 5;
 
 /// What is remembered of an agent's starts, so that one that can't live is not started over and over. Only in memory: a
 /// restart of the daemon costs one early try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Starts {
+    first: Timestamp,
     last: Timestamp,
     /// How many restarts in a row were not followed by a good life.
     again: u32,
+    /// Whether people were told of this series.
+    told: bool,
 }
 
 impl Starts {
     /// One more start, at `now`.
     pub fn one_more(before: Option<Self>, now: Timestamp) -> Self {
-        Self { last: now, again: before.map_or(0, |before| before.again.saturating_add(1)) }
+        match before {
+            Some(before) => Self { last: now, again: before.again.saturating_add(1), ..before },
+            None => Self { first: now, last: now, again: 0, told: false },
+        }
     }
 
-    /// Whether an agent that is alive at `now` has had a good life since.
+    /// Whether an agent that is alive at `now` has had a good life since. A clock that was set back tells nothing.
     pub fn was_good(&self, now: Timestamp) -> bool {
         now.duration_since(self.last) >= GOOD_LIFE
     }
@@ -46,13 +55,25 @@ impl Starts {
         self.again.saturating_add(1)
     }
 
-    /// When the next start may be. The first restart may be at once.
-    fn next(&self) -> Timestamp {
+    /// The same series, told of; none where it is too short for that or was told of before.
+    pub fn to_tell(self) -> Option<Self> {
+        (self.in_vain() >= TOLD_AFTER && !self.told).then_some(Self { told: true, ..self })
+    }
+
+    /// When the series began, which tells it from another one of the same agent.
+    pub fn since(&self) -> Timestamp {
+        self.first
+    }
+
+    /// How long after `now` the next start has to wait; none where it need not. The first restart may be at once, and so may
+    /// one after the clock was set back.
+    pub fn wait(&self, now: Timestamp) -> Option<SignedDuration> {
         let pause = match self.again {
             0 => SignedDuration::ZERO,
             again => FIRST_PAUSE.saturating_mul(1 << (again - 1).min(16)).min(LONGEST_PAUSE),
         };
-        self.last.saturating_add(pause).unwrap_or(self.last)
+        let lived = now.duration_since(self.last);
+        (!lived.is_negative() && lived < pause).then(|| pause.saturating_sub(lived))
     }
 }
 
@@ -149,7 +170,10 @@ pub fn how(death: &Death) -> String {
 /// One step for each wanted agent, in their order. Panes that no wanted agent claims are not touched. Without `starts`
 /// nothing is put off.
 pub fn plan(wanted: &[Slug], panes: &[Pane], fleet: &str, starts: &HashMap<Slug, Starts>, now: Timestamp) -> Vec<Step> {
-    wanted.iter().map(|agent| step(agent, panes, fleet, starts.get(agent).filter(|it| now < it.next()))).collect()
+    wanted
+        .iter()
+        .map(|agent| step(agent, panes, fleet, starts.get(agent).filter(|it| it.wait(now).is_some())))
+        .collect()
 }
 
 /// The step for one agent; `too_soon` where its next start has to wait.
@@ -246,7 +270,7 @@ pub(super) mod tests {
         let mut starts = None;
         let mut waits = Vec::new();
         let mut now = Timestamp::UNIX_EPOCH;
-        for _ in 0..8 {
+        for _ in 0..13 {
             starts = Some(Starts::one_more(starts, now));
             let known = HashMap::from([(agent.clone(), starts.unwrap())]);
             let begun = now;
@@ -255,8 +279,34 @@ pub(super) mod tests {
             }
             waits.push(now.duration_since(begun).as_secs());
         }
-        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
         let good = Starts::one_more(starts, now);
-        assert!(!good.was_good(now + SignedDuration::from_secs(29)) && good.was_good(now + GOOD_LIFE));
+        assert!(!good.was_good(now + SignedDuration::from_secs(599)) && good.was_good(now + GOOD_LIFE));
+    }
+
+    #[test]
+    fn people_are_told_once_of_an_agent_that_crashes_on_and_on_and_again_of_the_next_series() {
+        let mut starts: Option<Starts> = None;
+        let mut told = Vec::new();
+        for second in 0..12 {
+            let now = Timestamp::from_second(second).unwrap();
+            if second == 8 {
+                starts = None;
+            }
+            let next = Starts::one_more(starts, now);
+            told.extend(next.to_tell().map(|told| (second, told.since().as_second())));
+            starts = Some(next.to_tell().unwrap_or(next));
+        }
+        assert_eq!(told, [(4, 0)]);
+        let fifth = Starts::one_more(starts, Timestamp::from_second(12).unwrap());
+        assert_eq!(fifth.to_tell().map(|told| told.since().as_second()), Some(8));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_agent_waiting_for_the_old_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let starts = (0..6).fold(None, |starts, _| Some(Starts::one_more(starts, at(7200)))).unwrap();
+        assert_eq!(starts.wait(at(7201)), Some(SignedDuration::from_secs(15)));
+        assert_eq!(starts.wait(at(0)), None);
     }
 }

@@ -61,6 +61,15 @@ pub(super) enum Start {
     IfNeeded,
 }
 
+/// Which systemd is asked for a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The user's own.
+    User,
+    /// The machine's: only root may ask it.
+    System,
+}
+
 /// The installed tmux, if it is new enough.
 pub(super) async fn version(options: &ServerOptions) -> Result<Version> {
     let printed = words(options).await?;
@@ -86,6 +95,34 @@ pub(super) async fn execute(
     let mut process = tmux(options, start, &[]);
     process.args(exec_args(sequence));
     run(process, what, options).await
+}
+
+/// Starts the server by `sequence` in a scope of its own, so that a stop of the service that we are leaves it alone, whatever
+/// the unit says. Fails where systemd is not there or does not let us: then it is started as a child.
+pub(super) async fn execute_in(
+    scope: Scope,
+    options: &ServerOptions,
+    what: &'static str,
+    sequence: &[Command],
+) -> Result<Vec<String>> {
+    let tmux = tmux(options, Start::IfNeeded, &[]);
+    let mut process = Process::new("systemd-run");
+    surround(&mut process, options);
+    process.args(scope_args(scope, &options.socket, std::process::id())).arg(tmux.as_std().get_program());
+    process.args(tmux.as_std().get_args()).args(exec_args(sequence));
+    run(process, what, options).await
+}
+
+/// The arguments of `systemd-run` in front of a command. The unit's name is never one that an earlier server's agents still
+/// hold.
+fn scope_args(scope: Scope, socket: &str, number: u32) -> Vec<String> {
+    let manager = match scope {
+        Scope::User => Some("--user"),
+        Scope::System => None,
+    };
+    let unit = format!("--unit=fleet-tmux-{socket}-{number}");
+    let rest = ["--scope", "--collect", "--quiet", "--no-ask-password", &unit, "--"];
+    manager.into_iter().chain(rest).map(str::to_owned).collect()
 }
 
 /// A tmux client of our server: UTF-8 whatever the locale, our own configuration if the server is to be started.
@@ -163,5 +200,13 @@ mod tests {
         }
         assert!("tmux 2.9a".parse::<Version>().unwrap() < Version::NEEDED);
         assert!("tmux master".parse::<Version>().unwrap() > Version::NEEDED);
+    }
+
+    #[test]
+    fn the_server_is_put_into_a_scope_that_outlives_the_service_and_never_asks_for_a_password() {
+        let line = |scope| scope_args(scope, "fleet", 42).join(" ");
+        let rest = "--scope --collect --quiet --no-ask-password --unit=fleet-tmux-fleet-42 --";
+        assert_eq!(line(Scope::System), rest);
+        assert_eq!(line(Scope::User), format!("--user {rest}"));
     }
 }

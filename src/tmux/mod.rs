@@ -12,6 +12,7 @@ mod error;
 mod exec;
 mod inspect;
 mod key;
+mod kin;
 mod leftover;
 mod memory;
 mod occupant;
@@ -26,8 +27,9 @@ mod verbs;
 
 pub use end::end_process;
 pub use error::TmuxError;
-pub use exec::Version;
+pub use exec::{Scope, Version};
 pub use key::Key;
+pub use kin::{alive, all_end_within, end, orphans, runs, started_with};
 pub use memory::memory;
 pub use occupant::{LONGEST_LINE, ProcessMark, ProcessStatus, family, reads_whole_lines};
 pub use pane::{Death, Pane, PaneId};

@@ -53,6 +53,10 @@ impl FromStr for ProcessMark {
 pub struct ProcessStatus {
     /// Its start time in clock ticks since boot.
     pub start: u64,
+    /// Its parent's pid.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
     /// Whether its process group is the one in its terminal's foreground.
     pub foreground: bool,
     /// Whether it has a terminal: one whose terminal was hung up has none any more.
@@ -73,12 +77,17 @@ impl ProcessStatus {
     /// Field 2, the name, may hold spaces and parentheses: the rest begins behind the last one.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let [state, _parent, group, _session, terminal, foreground, ..] = fields.as_slice() else { return None };
+        let [state, parent, group, _session, terminal, foreground, ..] = fields.as_slice() else { return None };
         if matches!(*state, "Z" | "X") {
             return None;
         }
-        let start = fields.get(19)?.parse().ok()?;
-        Some(Self { start, foreground: group == foreground, terminal: *terminal != "0" })
+        Some(Self {
+            start: fields.get(19)?.parse().ok()?,
+            parent: parent.parse().ok()?,
+            group: group.parse().ok()?,
+            foreground: group == foreground,
+            terminal: *terminal != "0",
+        })
     }
 }
 
@@ -101,13 +110,17 @@ pub fn family(pid: u32) -> Vec<u32> {
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {
         next += 1;
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { continue };
-        for thread in threads.flatten() {
-            let Ok(children) = std::fs::read_to_string(thread.path().join("children")) else { continue };
-            family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-        }
+        family.extend(children(parent));
     }
     family
+}
+
+/// The children of a process.
+pub(super) fn children(parent: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let pids = |list: String| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>();
+    lists.flat_map(pids).collect()
 }
 
 #[cfg(test)]
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_make_a_stranger_pass_for_the_agent() {
         let read = |foreground| ProcessStatus::parse(&STAT.replace("FG", foreground));
-        let agent = ProcessStatus { start: 777, foreground: true, terminal: true };
+        let agent = ProcessStatus { start: 777, parent: 1, group: 42, foreground: true, terminal: true };
         assert_eq!(read("42"), Some(agent));
         assert_eq!(read("43"), Some(ProcessStatus { foreground: false, ..agent }));
         assert_eq!(ProcessStatus::parse(&STAT.replace(" S ", " Z ")), None);

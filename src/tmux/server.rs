@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use super::command::{Command, Sequence};
 use super::control::{Connection, Happening};
-use super::exec::{Start, Variables, Version, execute, version};
+use super::exec::{Scope, Start, Variables, Version, execute, version};
 use super::leftover;
 use super::parse::Notice;
 use super::reap::Asked;
@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub environment: Variables,
     /// The user options (`@fleet_…`) by which a pane of ours is known.
     pub tags: Vec<String>,
+    /// The scope that the server is started in, where we are a service; else it is a child of ours.
+    pub scope: Option<Scope>,
 }
 
 impl ServerOptions {

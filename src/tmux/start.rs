@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::command::Command;
 use super::control::keeper_commands;
-use super::exec::{Start, execute};
+use super::exec::{Start, execute, execute_in};
 use super::process::{ProcessId, wait_for_exit};
 use super::server::{Server, ServerOptions};
 use super::{Result, TmuxError};
@@ -102,7 +102,7 @@ impl Server {
                     ask_for_socket(server);
                 }
                 Some(_) => {}
-                None => match execute(options, Start::IfNeeded, "new-session", &keeper_commands(false)).await {
+                None => match self.start_server().await {
                     // `NoServer` is an old server's last answer.
                     Ok(_) | Err(TmuxError::SessionExists(_) | TmuxError::NoServer) => {}
                     Err(error) => return Err(error),
@@ -116,6 +116,22 @@ impl Server {
                 other => return other,
             }
         }
+    }
+
+    async fn start_server(&self) -> Result<Vec<String>> {
+        let (options, keeper) = (&self.inner.options, keeper_commands(false));
+        if let Some(scope) = options.scope {
+            match execute_in(scope, options, "new-session", &keeper).await {
+                Err(error) => tracing::debug!(%error, ?scope, "no scope for the tmux server: it is started as a child"),
+                done => return done,
+            }
+        }
+        execute(options, Start::IfNeeded, "new-session", &keeper).await
+    }
+
+    /// The server's process as it was noted at its start, if it still lives.
+    pub fn noted_pid(&self) -> Option<u32> {
+        self.remembered().map(|server| server.pid)
     }
 
     /// The server that ran here last, if it still does.

@@ -44,6 +44,11 @@ impl Server {
         self.reaped(panes).await
     }
 
+    /// As [`Server::panes`], as tmux tells it at once: how a dead pane's process ended may not be known yet.
+    pub async fn panes_now(&self) -> Result<Vec<Pane>> {
+        self.list().await
+    }
+
     pub(super) async fn list(&self) -> Result<Vec<Pane>> {
         let tags = &self.inner.options.tags;
         let command = Command::new("list-panes").args(["-a", "-F"]).arg(pane::format(tags));

@@ -217,6 +217,7 @@ async fn supervised(directory: &Path) -> (Supervisor, Server, Store, AgentSetup)
         timeout: Duration::from_secs(10),
         environment: environment.clone(),
         tags: vec![TAG_AGENT.into(), TAG_FLEET.into()],
+        scope: None,
     });
     let store = Store::open(&directory.join("fleet.db")).await.unwrap();
     let git = Git::new("/nowhere", Duration::from_secs(5), BTreeMap::new());

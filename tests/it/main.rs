@@ -6,6 +6,7 @@ mod bad_input;
 mod box_memory;
 mod chaos;
 mod cli;
+mod coming_back;
 mod doctor;
 mod frozen;
 mod fuzz_parsers;

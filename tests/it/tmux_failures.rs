@@ -224,6 +224,7 @@ async fn a_missing_or_old_tmux_is_told_with_what_to_do() {
             timeout: Duration::from_secs(10),
             environment: [("PATH".into(), bin.into_os_string())].into(),
             tags: vec![],
+            scope: None,
         })
     };
     let missing = with_tmux(None).start().await.unwrap_err();

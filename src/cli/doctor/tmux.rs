@@ -47,6 +47,7 @@ pub async fn check(house: &House) -> Vec<Line> {
         timeout: ANSWER,
         environment: config::plain_environment(&house.environment).into_iter().collect(),
         tags: Vec::new(),
+        scope: None,
     });
     let told = |error: TmuxError| format!("{:#}", anyhow::Error::new(error));
     let installed = server.installed().await.map_err(told);

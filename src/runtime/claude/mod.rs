@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Activity, Conversation, DraftKeys, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind,
+    Activity, Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind,
     RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
@@ -87,6 +87,20 @@ impl Runtime for Claude {
 
     fn state_file(&self, context: &LaunchContext<'_>, pid: u32) -> Option<PathBuf> {
         Some(config_directory(context)?.join("sessions").join(format!("{pid}.json")))
+    }
+
+    fn holding(&self, context: &LaunchContext<'_>) -> Holding {
+        let sessions = config_directory(context).map(|directory| directory.join("sessions"));
+        sessions.map_or(Holding::Untold, |directory| Holding::StateFiles { directory })
+    }
+
+    fn held_conversation(&self, content: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct State {
+            session_id: String,
+        }
+        serde_json::from_str::<State>(content).ok().map(|state| state.session_id)
     }
 
     fn read_state_file(&self, content: &str) -> Option<Activity> {

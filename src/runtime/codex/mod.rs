@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Conversation, DraftKeys, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
-    ScreenReading, Seed,
+    Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource,
+    Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
 use crate::tmux::{Key, Screen};
+
+/// Where the locks of the conversations lie that a process has open.
+const LOCKS: &str = "thread-writer-locks";
 
 /// The runtime `codex`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,7 +82,12 @@ impl Runtime for Codex {
 
     /// The directory also holds `.coordination.lock`, which is no conversation's.
     fn identity(&self) -> Identity {
-        Identity::LockFile { directory: "thread-writer-locks" }
+        Identity::LockFile { directory: LOCKS }
+    }
+
+    fn holding(&self, context: &LaunchContext<'_>) -> Holding {
+        let lock = format!("{}.lock", context.conversation.id());
+        home(context).map_or(Holding::Untold, |home| Holding::OpenFile { path: home.join(LOCKS).join(lock) })
     }
 }
 

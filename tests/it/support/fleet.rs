@@ -92,7 +92,7 @@ impl Fleet {
     /// Writes agents.yaml anew.
     pub fn configure(&self, agents: &str) {
         let yaml = format!(
-            "timezone: Europe/Berlin\nreposDir: {0}/repos\nworkspacesDir: {0}/work\ntmux: {{socket: {1}}}\nagents:\n{agents}",
+            "timezone: Europe/Berlin\nreposDir: {0}/repos\nworkspacesDir: {0}/work\nlaunchStagger: 0s\ntmux: {{socket: {1}}}\nagents:\n{agents}",
             self.path("").display(),
             self.socket
         );

@@ -47,6 +47,7 @@ impl Tmux {
             timeout,
             environment: self.environment(),
             tags: vec!["@fleet_slug".to_owned(), "@fleet_owner".to_owned()],
+            scope: None,
         })
     }
 

@@ -1,0 +1,95 @@
+//! Who holds a conversation. An agent that ignores its terminal's end lives on where nobody can reach it; started beside it,
+//! a second one would go on with the same conversation, and both would write into the same record.
+//!
+//! Nobody's process is ended for its name, and none that has a terminal: that is somebody's.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
+use crate::runtime::{AgentSetup, Conversation, Holding};
+use crate::tmux::{ProcessMark, ProcessStatus, alive, all_end_within, end, runs, started_with};
+
+/// How long a process whose pane is gone may take to end by itself: the CLIs tidy up first.
+const BY_ITSELF: Duration = Duration::from_secs(3);
+
+/// Sees to it that no process goes on with the agent's conversation `id`. None of its panes lives. One without a terminal is
+/// waited for, told to end and at last killed; one that has a terminal is an error.
+pub async fn end_all(setup: &AgentSetup, fleet: &str, id: &str) -> anyhow::Result<()> {
+    let found = find(setup, fleet, id);
+    if found.is_empty() || all_end_within(&found, BY_ITSELF).await {
+        return Ok(());
+    }
+    let still: Vec<ProcessMark> = found.into_iter().filter(|mark| alive(*mark).is_some()).collect();
+    let seated = still.iter().find(|mark| alive(**mark).is_some_and(|status| status.terminal));
+    if let Some(mark) = seated {
+        bail!(
+            "process {0} in another terminal goes on with the same conversation: end it there, or `kill {0}`, and it is \
+             resumed here",
+            mark.pid
+        );
+    }
+    tracing::warn!(agent = %setup.agent.slug, ?still, "an agent's process outlived its terminal and is told to end");
+    match end(&still).await.first() {
+        None => Ok(()),
+        Some(mark) => bail!(
+            "its earlier process {0} still runs outside its pane though it was killed, and a second one would go on with \
+             the same conversation: end it (`kill -9 {0}`)",
+            mark.pid
+        ),
+    }
+}
+
+/// The processes that go on with it: the one that was started last, and what the CLI's own evidence names.
+fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
+    let mut found: HashSet<ProcessMark> =
+        ProcessMark::read(&setup.state).filter(|mark| alive(*mark).is_some()).into_iter().collect();
+    if !id.is_empty() {
+        let conversation = Conversation::Resume { id: id.to_owned() };
+        found.extend(match setup.runtime.holding(&setup.context(&conversation)) {
+            Holding::Untold => Vec::new(),
+            Holding::StateFiles { directory } => by_state_file(setup, fleet, &directory, id),
+            Holding::OpenFile { path } => by_open_file(&path),
+        });
+    }
+    found.into_iter().collect()
+}
+
+/// By `<pid>.json` files, which a killed process leaves behind: another one may have its pid since.
+fn by_state_file(setup: &AgentSetup, fleet: &str, directory: &Path, id: &str) -> Vec<ProcessMark> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let holder = |path: &Path| {
+        let pid = path.file_stem()?.to_str()?.parse().ok()?;
+        let mark = ProcessStatus::read(pid)?.mark(pid);
+        let held = setup.runtime.held_conversation(&std::fs::read_to_string(path).ok()?)?;
+        (held == id && is_its_cli(setup, fleet, pid)).then_some(mark)
+    };
+    entries.flatten().filter_map(|entry| holder(&entry.path())).collect()
+}
+
+/// Whether a process is the agent's CLI: as we started it, or as a person did.
+fn is_its_cli(setup: &AgentSetup, fleet: &str, pid: u32) -> bool {
+    let slug = setup.agent.slug.as_str();
+    match (started_with(pid, AGENT_VARIABLE), started_with(pid, FLEET_VARIABLE)) {
+        (Some(agent), Some(owner)) => agent == slug && owner == fleet,
+        _ => {
+            let program = setup.agent.runtime.command().first().map(Path::new).and_then(Path::file_name);
+            program.and_then(|program| program.to_str()).is_some_and(|program| runs(pid, program))
+        }
+    }
+}
+
+/// By a file that is held open for as long as the process lives.
+fn by_open_file(path: &Path) -> Vec<ProcessMark> {
+    let Ok(path) = path.canonicalize() else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let holds = |pid: &u32| {
+        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path))
+    };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(holds).filter_map(|pid| Some(ProcessStatus::read(pid)?.mark(pid))).collect()
+}
