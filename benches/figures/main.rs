@@ -1,7 +1,7 @@
 //! The figures by which fleetd is judged, each beside the raw floor of the same machine in the same run. A time alone says
 //! little on a machine that others share; its ratio to what tmux itself takes there says something.
 //!
-//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, paste, cost, post, pass) runs one figure.
+//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, paste, cost, post, respawn, pass) runs one figure.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
@@ -13,6 +13,7 @@ mod idle;
 mod pass;
 mod paste;
 mod post;
+mod respawn;
 mod send;
 mod table;
 
@@ -49,6 +50,9 @@ fn main() {
     }
     if wanted("post") {
         rows.extend(runtime.block_on(post::measure()));
+    }
+    if wanted("respawn") {
+        rows.extend(runtime.block_on(respawn::measure()));
     }
     if wanted("pass") {
         rows.extend(pass::measure(&mut criterion, &runtime));

@@ -68,7 +68,7 @@ async fn an_agent_that_is_killed_is_back_long_before_the_next_tick_and_again_and
 #[tokio::test]
 async fn people_are_told_once_of_an_agent_that_crashes_on_and_on() {
     let mut fleet = Fleet::new("");
-    script(&fleet.path("agent"), "echo out of luck; exit 3\n");
+    script(&fleet.path("agent"), "echo; echo out of luck; exit 3\n");
     fleet
         .configure(&format!("  - slug: ann\n    runtime: command\n    command: [{}]\n", fleet.path("agent").display()));
     fleet.start().await;
@@ -156,7 +156,7 @@ fn like_claude(fleet: &Fleet, then: &str) -> String {
     let text = format!(
         "sessions={0}/claude/sessions\nmkdir -p $sessions\nid= before=\n\
          for word; do case $before in --session-id|--resume) id=$word;; esac; before=$word; done\n\
-         for file in $sessions/*.json; do\n  pid=$(basename \"$file\" .json)\n  \
+         for file in $sessions/*.json; do\n  [ -e \"$file\" ] || continue\n  pid=$(basename \"$file\" .json)\n  \
          grep -sq 'State:.[^ZX]' /proc/$pid/status && touch {0}/together\ndone\n\
          echo \"{{\\\"sessionId\\\":\\\"$id\\\",\\\"status\\\":\\\"idle\\\"}}\" > $sessions/$$.json\n\
          echo $id > {0}/id\necho $$ > {0}/life-$(ls $sessions | wc -l)\n{then}\n",
