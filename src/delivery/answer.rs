@@ -33,6 +33,12 @@ pub fn facts(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&st
     facts
 }
 
+/// The facts of a turn in which the program ended: what stands on the screen is not its answer.
+pub fn cut_off(prompt: &Prompt) -> Vec<Fact> {
+    let started = Fact::TurnStarted { summary: text::first_line(&prompt.body, 120) };
+    vec![started, Fact::TurnEnded { outcome: Outcome::Interrupted, usage: None }]
+}
+
 /// What stands below the prompt, without the prompt's own lines and without the next input line; none where it can't be told,
 /// because the program cleared its screen or was started anew.
 fn answer(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&str>) -> Option<String> {

@@ -293,11 +293,22 @@ impl Delivery {
                 RuntimeConfig::Command { prompt, .. } => prompt.as_deref(),
                 RuntimeConfig::Claude { .. } | RuntimeConfig::Codex { .. } => None,
             };
-            facts = answer::facts(&lines, prompt, &typed, pattern);
+            facts = match self.started_anew_since_typed(prompt).await? {
+                true => answer::cut_off(prompt),
+                false => answer::facts(&lines, prompt, &typed, pattern),
+            };
         }
         let moved = self.store.finish(prompt, state, cause, self.clock.now(), &facts).await?;
         report.moved(prompt, state, moved);
         Ok(())
+    }
+
+    /// Whether the agent was started again after the prompt was typed.
+    async fn started_anew_since_typed(&self, prompt: &Prompt) -> anyhow::Result<bool> {
+        let Some(launched) = self.store.launched_at(&prompt.agent).await? else { return Ok(false) };
+        let typed = |state: StateName| matches!(state, StateName::Typing | StateName::Submitted);
+        let steps = self.store.trace(&prompt.id).await?;
+        Ok(steps.iter().rev().find(|step| typed(step.state.name())).is_some_and(|step| launched > step.at))
     }
 
     fn remember<T>(&self, agent: &Slug, use_it: impl FnOnce(&mut Memory) -> T) -> T {

@@ -74,7 +74,7 @@ async fn an_agents_yaml_with_mistakes_starts_no_fleet_and_every_mistake_is_shown
     for verb in [&[][..], &["check"]] {
         let (code, told) = refused(fleet.command(verb)).await;
         assert_eq!(code, Some(2), "{told}");
-        assert_told(&told, &["agents.yaml:7:", "runtme", "runtime", "Bad Slug", "no fleet until it is right", "^"]);
+        assert_told(&told, &["agents.yaml:8:", "runtme", "runtime", "Bad Slug", "no fleet until it is right", "^"]);
     }
     for broken in ["agents: [", "", "agents: []\n", "- 1\n", "\u{0}"] {
         std::fs::write(fleet.path("agents.yaml"), broken).unwrap();

@@ -26,7 +26,7 @@ fn check_passes_a_good_file_and_shows_every_mistake_of_a_bad_one_with_its_place(
     fleet.configure("  - slug: ann\n    runtime: cluade\n    modle: opus\n    schedule: \"25:00\"\n  - slug: ann\n");
     let (code, told) = code_and_text(&fleet, &["check"]);
     assert_eq!(code, Some(2), "{told}");
-    for part in ["cluade", "claude", "modle", "model", "25:00", "agents.yaml:7:", "^", "mistakes in"] {
+    for part in ["cluade", "claude", "modle", "model", "25:00", "agents.yaml:8:", "^", "mistakes in"] {
         assert!(told.contains(part), "{part} is missing in:\n{told}");
     }
 }

@@ -39,13 +39,11 @@ async fn an_agent_that_is_killed_is_resumed_in_its_pane_and_remembers() {
     let (pane, pid) =
         (fleet.tmux(&["list-panes", "-a", "-F", "#{pane_id} #{session_created}"]), fleet.agent_pid("ann"));
     kill(pid);
-    let plan = until("the death shows", async || {
-        let plan = fleet.fleet(&["reconcile", "--dry-run"]);
-        (!plan.contains("ann: runs")).then_some(plan)
+    until("another process is the agent", async || {
+        let pane = fleet.tmux(&["display-message", "-p", "-t", "=ann:", "#{pane_dead} #{pane_pid}"]);
+        (pane.starts_with("0 ") && pane != format!("0 {pid}")).then_some(())
     })
     .await;
-    assert!(plan.ends_with("resume it in its pane"), "{plan}");
-    fleet.fleet(&["reconcile"]);
     let reply = fleet.fleet(&["send", "ann", "--reply", "two"]);
     assert!(reply.contains("prompt 2 of this conversation"), "{reply}");
     assert_eq!(fleet.tmux(&["list-panes", "-a", "-F", "#{pane_id} #{session_created}"]), pane);
