@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
 use crate::runtime::{AgentSetup, Conversation, Holding};
-use crate::tmux::{ProcessMark, ProcessStatus, alive, all_end_within, end, runs, started_with};
+use crate::tmux::{ProcessMark, ProcessStatus, alive, all_end_within, end_families, runs, started_with};
 
 /// How long a process whose pane is gone may take to end by itself: the CLIs tidy up first.
 const BY_ITSELF: Duration = Duration::from_secs(3);
@@ -33,7 +33,7 @@ pub async fn end_all(setup: &AgentSetup, fleet: &str, id: &str) -> anyhow::Resul
         );
     }
     tracing::warn!(agent = %setup.agent.slug, ?still, "an agent's process outlived its terminal and is told to end");
-    match end(&still).await.first() {
+    match end_families(&still).await.first() {
         None => Ok(()),
         Some(mark) => bail!(
             "its earlier process {0} still runs outside its pane though it was killed, and a second one would go on with \

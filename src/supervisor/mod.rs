@@ -25,7 +25,7 @@ use crate::git::Git;
 use crate::model::{Clock, Notice, Slug};
 use crate::runtime::AgentSetup;
 use crate::store::Store;
-use crate::tmux::{Death, Pane, PaneId, ProcessMark, ProcessStatus, Screen, Server, end};
+use crate::tmux::{Death, Pane, PaneId, ProcessMark, ProcessStatus, Screen, Server, end_families};
 
 use plan::Starts;
 pub use plan::{Step, TAG_AGENT, TAG_FLEET};
@@ -195,7 +195,7 @@ impl Supervisor {
             tracing::info!(%agent, pid = stray.mark.pid, "a process that a dead agent left behind is told to end");
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
-                if !end(&[stray.mark]).await.is_empty() {
+                if !end_families(&[stray.mark]).await.is_empty() {
                     tracing::warn!(%agent, pid = stray.mark.pid, "what a dead agent left behind can't be ended");
                 }
                 shared.ending.lock().unwrap_or_else(PoisonError::into_inner).remove(&stray.mark);

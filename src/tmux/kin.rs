@@ -51,7 +51,7 @@ pub fn orphans(server: Option<u32>) -> Vec<u32> {
 
 /// Ends processes, with all that descends from them and their process groups: told first, killed after ten seconds. Answers
 /// which of them live on all the same.
-pub async fn end(roots: &[ProcessMark]) -> Vec<ProcessMark> {
+pub async fn end_families(roots: &[ProcessMark]) -> Vec<ProcessMark> {
     let told = signal_all(roots, Signal::TERM);
     if all_end_within(&told, GRACE).await {
         return Vec::new();
@@ -140,11 +140,11 @@ mod tests {
         assert_eq!(started_with(root.pid, "MIN"), None);
         assert!(runs(root.pid, "sh") && !runs(root.pid, "s"));
         let later = ProcessMark { start: root.start + 1, ..root };
-        assert!(end(&[later]).await.is_empty() && alive(root).is_some());
+        assert!(end_families(&[later]).await.is_empty() && alive(root).is_some());
         let all: Vec<ProcessMark> = family(root.pid).into_iter().map(mark).collect();
         assert!(all.len() >= 3, "{all:?}");
         let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
-        assert!(end(&[root]).await.is_empty());
+        assert!(end_families(&[root]).await.is_empty());
         waited.await.unwrap();
         assert!(all.iter().all(|mark| alive(*mark).is_none()), "{all:?}");
     }
