@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::daemon::Daemon;
-use crate::house::House;
 use crate::support::fleet::Fleet;
 use crate::table::{Row, Samples};
 
@@ -31,9 +30,9 @@ async fn back(note: &std::path::Path) -> Duration {
 }
 
 /// One exec that starts a program in a dead pane.
-fn by_hand(house: &House) -> Duration {
+fn by_hand(fleet: &Fleet) -> Duration {
     let started = Instant::now();
-    house.raw(&["respawn-pane", "-k", "-t", "=raw:", "sleep", "1000"]);
+    fleet.tmux(&["respawn-pane", "-k", "-t", "=raw:", "sleep", "1000"]);
     started.elapsed()
 }
 
@@ -42,8 +41,7 @@ pub async fn measure() -> Vec<Row> {
     let names: Vec<String> = (0..=NEIGHBOURS).map(|number| format!("agent-{number}")).collect();
     let fleet = Fleet::new(&names.iter().map(|name| Fleet::practice(name)).collect::<String>());
     let _daemon = Daemon::start(&fleet, &names).await;
-    let house = House::new(&[]).await;
-    house.raw(&["new-session", "-d", "-s", "raw", "sleep", "1000"]);
+    fleet.tmux(&["new-session", "-d", "-s", "raw", "sleep", "1000"]);
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     // Each agent a few times at most: one that dies over and over is made to wait.
     for sample in 0..SAMPLES {
@@ -54,7 +52,7 @@ pub async fn measure() -> Vec<Row> {
             tokio::time::sleep(Duration::from_millis(2500)).await;
         }
         ours.add(back(&fleet.state().join("agents").join(name).join("process")).await);
-        floor.add(by_hand(&house));
+        floor.add(by_hand(&fleet));
     }
     let reached = ours.median() < Duration::from_millis(50);
     vec![
