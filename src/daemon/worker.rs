@@ -151,16 +151,14 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
     let roster = running.roster();
     let slugs: Vec<_> = roster.agents.iter().map(|post| post.slug().clone()).collect();
     let survey = running.supervisor.survey(&slugs, patience).await?;
-    let mut seats = survey.seats();
+    let (mut seats, alive) = (survey.seats(), survey.alive());
     for post in &roster.agents {
-        let pane = seats.remove(post.slug());
-        let pid = survey.panes.iter().find(|one| Some(&one.id) == pane.as_ref()).map(|pane| pane.pid);
-        if post.set_pane(pane) {
+        if post.set_pane(seats.remove(post.slug())) {
             post.wake.notify_one();
         }
-        reload::compare(post, pid);
+        reload::compare(post, alive.get(post.slug()).copied());
     }
-    running.deaths.watch(survey.alive(), &running.events);
+    running.deaths.watch(alive, &running.events);
     let retired = retire::pass(running, &survey).await;
     running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
     Ok(survey)

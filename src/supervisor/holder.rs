@@ -7,8 +7,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
+use crate::files::write_private;
+use crate::model::Slug;
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
 use crate::runtime::{AgentSetup, Conversation, Holding};
 use crate::tmux::{ProcessMark, ProcessStatus, alive, all_end_within, end_families, runs, started_with};
@@ -56,6 +58,23 @@ fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
         });
     }
     found.into_iter().collect()
+}
+
+/// Writes an agent's mark anew where it was lost, by a full disk or a power cut: without it the agent would be taken for a
+/// stranger in its own pane. Only for the pane's own process, and only if its launch gave it our variables; a program that a
+/// person started in the pane has none of them.
+pub fn mend_mark(state: &Path, agent: &Slug, fleet: &str, pid: u32) -> anyhow::Result<()> {
+    if ProcessMark::read(state).is_some_and(|mark| alive(mark).is_some()) {
+        return Ok(());
+    }
+    let ours = started_with(pid, AGENT_VARIABLE).is_some_and(|found| found == agent.as_str())
+        && started_with(pid, FLEET_VARIABLE).is_some_and(|found| found == fleet);
+    let Some(status) = ProcessStatus::read(pid).filter(|_| ours) else { return Ok(()) };
+    let path = ProcessMark::path(state);
+    write_private(&path, status.mark(pid).to_string().as_bytes())
+        .with_context(|| format!("can't write {}", path.display()))?;
+    tracing::warn!(%agent, pid, "the note of its process was lost, and is written anew");
+    Ok(())
 }
 
 /// By `<pid>.json` files, which a killed process leaves behind: another one may have its pid since.

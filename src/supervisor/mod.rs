@@ -102,9 +102,8 @@ impl Survey {
 impl Survey {
     /// The processes of the live panes of ours, by agent.
     pub fn alive(&self) -> HashMap<Slug, u32> {
-        let processes: HashMap<&PaneId, u32> = self.panes.iter().map(|pane| (&pane.id, pane.pid)).collect();
         let kept = self.steps.iter().filter_map(|step| match step {
-            Step::Keep { agent, pane } => Some((agent.clone(), *processes.get(pane)?)),
+            Step::Keep { agent, pid, .. } => Some((agent.clone(), *pid)),
             _ => None,
         });
         kept.collect()
@@ -233,8 +232,9 @@ impl Supervisor {
     pub async fn apply(&self, step: &Step, setup: &AgentSetup) -> anyhow::Result<()> {
         let agent = &setup.agent.slug;
         let done = match step {
-            Step::Keep { pane, .. } => {
+            Step::Keep { pane, pid, .. } => {
                 self.forget_starts(agent);
+                holder::mend_mark(&setup.state, agent, &self.fleet, *pid)?;
                 self.follow(setup, pane).await
             }
             Step::Pause { pane, death, in_vain, .. } => {

@@ -111,6 +111,8 @@ pub enum Step {
         agent: Slug,
         /// Where.
         pane: PaneId,
+        /// The pane's process.
+        pid: u32,
     },
     /// A session of the agent's name is not ours: it is left alone, and the agent has an error.
     Refuse {
@@ -186,7 +188,7 @@ pub fn step(agent: &Slug, panes: &[Pane], fleet: &str, too_soon: Option<&Starts>
         return match (pane.death, too_soon) {
             (Some(death), None) => Step::Respawn { agent, pane: pane_id, death },
             (Some(death), Some(starts)) => Step::Pause { agent, pane: pane_id, death, in_vain: starts.in_vain() },
-            (None, _) => Step::Keep { agent, pane: pane_id },
+            (None, _) => Step::Keep { agent, pane: pane_id, pid: pane.pid },
         };
     }
     let Some(other) = panes.iter().find(|pane| pane.session == agent.as_str()) else { return Step::Create { agent } };
@@ -234,7 +236,7 @@ pub(super) mod tests {
     fn an_agent_is_started_resumed_kept_or_refused_and_never_started_over_somebody_s_session() {
         let agent: Slug = "pr".parse().unwrap();
         let ours = [(TAG_AGENT, "pr"), (TAG_FLEET, "f1")];
-        let keep = |id: &str| Step::Keep { agent: agent.clone(), pane: id.parse().unwrap() };
+        let keep = |id: &str| Step::Keep { agent: agent.clone(), pane: id.parse().unwrap(), pid: 1 };
         let rows = [
             ("nothing there", vec![], Step::Create { agent: agent.clone() }),
             (
