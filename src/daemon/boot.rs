@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::offline;
+use super::places::Places;
 use super::post::AgentPost;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
@@ -86,6 +87,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
 
     let git_environment = config::plain_environment(&environment);
     let git = Git::new(&config::git_remote(&environment), GIT_PATIENCE, git_environment);
+    let places = Places::new(git.clone());
     let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
     let loader = Loader { path: config, environment, executable };
     let mut agents = Vec::new();
@@ -95,6 +97,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let (socket, stamps) = (state.socket(), Stamps::new(state.clone()));
     let running = Running {
         since: clock.now(),
+        places,
         supervisor,
         delivery: Delivery::new(store.clone(), tmux.clone(), Arc::clone(&clock)),
         mirror: Mirror::new(store.clone(), Arc::clone(&clock)),

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::boot::Loader;
 use super::event::Event;
+use super::places::Places;
 use super::post::AgentPost;
 use super::protocol::SlackStatus;
 use crate::config::{Fleet, StateDir};
@@ -53,6 +54,8 @@ pub struct Running {
     pub store: Store,
     /// tmux.
     pub tmux: Server,
+    /// Clones and worktrees.
+    pub places: Places,
     /// Keeps sessions up.
     pub supervisor: Supervisor,
     /// Types.

@@ -106,6 +106,11 @@ impl Git {
         Self { remote_base: remote_base.to_owned(), timeout, environment, locks: Arc::default() }
     }
 
+    /// The same door, and the same locks, for runs that may take this long.
+    pub fn patient(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
     /// The lock of the clone at `path`, by whatever name: git's own locks fail where this waits.
     pub(super) fn lock(&self, path: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());

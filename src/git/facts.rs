@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::books::{Entry, place};
 use super::command::{Git, GitError};
 use super::remote::Tips;
-use super::spare::{Verdict, judge};
 use super::repository::Worktree;
+use super::spare::{Verdict, judge};
 
 /// A worktree that nobody seems to need.
 #[derive(Debug, Clone)]
@@ -107,11 +107,12 @@ impl Git {
         let entries = self.entries(clone).await?;
         // The first entry is the clone itself.
         let entry = entries.iter().skip(1).find(|entry| entry.path == place(path));
-        let standing = match std::fs::symlink_metadata(path).map_err(GitError::io(format!("looking at {}", path.display())))? {
-            found if found.is_symlink() => Standing::Link,
-            _ if entry.is_none() => Standing::Moved,
-            _ => Standing::Registered,
-        };
+        let standing =
+            match std::fs::symlink_metadata(path).map_err(GitError::io(format!("looking at {}", path.display())))? {
+                found if found.is_symlink() => Standing::Link,
+                _ if entry.is_none() => Standing::Moved,
+                _ => Standing::Registered,
+            };
         let own = self.run("rev-parse", path, ["rev-parse", "--absolute-git-dir"]).await?;
         let under_way = UNDER_WAY.iter().find(|(name, _)| Path::new(&own).join(name).exists());
         let head = entry.and_then(|entry| entry.branch.as_deref());
@@ -226,7 +227,8 @@ impl Git {
 
 /// Whether a stash (`WIP on <branch>: …`, `On <branch>: …`) was made on the worktree's branch; `true` where it doesn't say.
 fn made_on(stash: &str, head: Option<&str>, branch: &str) -> bool {
-    let named = stash.strip_prefix("WIP on ").or_else(|| stash.strip_prefix("On ")).and_then(|rest| rest.split_once(": "));
+    let named =
+        stash.strip_prefix("WIP on ").or_else(|| stash.strip_prefix("On ")).and_then(|rest| rest.split_once(": "));
     match named {
         Some(("(no branch)", _)) => head.is_none(),
         Some((on, _)) => on == branch || Some(on) == head,

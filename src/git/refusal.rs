@@ -113,10 +113,7 @@ mod tests {
                 Some(Refusal::Forbidden),
             ),
             ("fatal: Authentication failed for 'https://h/a.git/'", Some(Refusal::Login)),
-            (
-                "fatal: could not read Username for 'https://h': terminal prompts disabled",
-                Some(Refusal::Login),
-            ),
+            ("fatal: could not read Username for 'https://h': terminal prompts disabled", Some(Refusal::Login)),
             (
                 "git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nPlease \
                  make sure you have the correct access rights\nand the repository exists.",

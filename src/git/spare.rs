@@ -61,9 +61,12 @@ pub fn judge(facts: &WorktreeFacts) -> Verdict {
         some(&facts.submodules, "submodule"),
         some(&facts.outside.repositories, "repository inside"),
         facts.operation.map(|what| format!("a {what} is under way in it")),
-        count(facts.stashes as u64, "stash", "stashes").map(|stashes| format!("{stashes} of its branch (`git stash list`)")),
+        count(facts.stashes as u64, "stash", "stashes")
+            .map(|stashes| format!("{stashes} of its branch (`git stash list`)")),
         match &facts.unpushed {
-            Ok(number) => count(*number, "commit", "commits").map(|commits| format!("{commits} that origin does not have")),
+            Ok(number) => {
+                count(*number, "commit", "commits").map(|commits| format!("{commits} that origin does not have"))
+            }
             Err(why) => Some(format!("whether origin has its commits can't be told: {why}")),
         },
         some(&facts.outside.processes, "process that works in it"),
@@ -89,7 +92,11 @@ fn some(names: &[String], what: &str) -> Option<String> {
     let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     let more = if names.len() > NAMED { ", …" } else { "" };
     let shown = shown.join(", ");
-    Some(if let [_] = names { format!("a {what}: {shown}") } else { format!("{} times a {what}: {shown}{more}", names.len()) })
+    Some(if let [_] = names {
+        format!("a {what}: {shown}")
+    } else {
+        format!("{} times a {what}: {shown}{more}", names.len())
+    })
 }
 
 fn count(number: u64, one: &str, many: &str) -> Option<String> {
