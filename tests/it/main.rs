@@ -9,6 +9,7 @@ mod cli;
 mod doctor;
 mod frozen;
 mod fuzz_parsers;
+mod gc;
 mod git_repositories;
 mod held_notes;
 mod hostile_crashes;
