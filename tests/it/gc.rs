@@ -122,7 +122,7 @@ async fn no_trick_makes_gc_delete_somebody_s_work() {
     let now_at = fleet.path("work/old/moved");
     std::fs::rename(&moved, &now_at).unwrap();
     let linked = fleet.path("work/old/linked");
-    std::os::unix::fs::symlink(&demo, &linked).unwrap();
+    std::os::unix::fs::symlink(&hidden, &linked).unwrap();
     let submodule = tree("submodule");
     let url = forge.bare("acme/site");
     let add = ["-c", "protocol.file.allow=always", "submodule", "add", "--quiet", &url.to_string_lossy(), "sub"];
