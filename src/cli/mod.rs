@@ -11,6 +11,7 @@ mod client;
 mod daemon;
 pub mod doctor;
 mod exit;
+mod gc;
 mod hold;
 pub mod hook;
 pub mod launch;
@@ -88,6 +89,8 @@ enum Verb {
     Reconcile(reconcile::ReconcileArgs),
     /// Say what a changed agents.yaml would do
     Plan(plan::PlanArgs),
+    /// Show which worktrees nobody needs any more, and free what is safe
+    Gc(gc::GcArgs),
     /// Show a prompt's whole life
     Trace(trace::TraceArgs),
     /// Tell what is wrong with this box, and how to mend it
@@ -139,6 +142,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
         Verb::Plan(args) => client(plan::run(&args, &surroundings)),
+        Verb::Gc(args) => client(gc::run(&args, &surroundings)),
         Verb::Doctor(args) => client(doctor::run(&args, &surroundings)),
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),
     }

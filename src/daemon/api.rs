@@ -23,7 +23,7 @@ use super::protocol::{
     Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Plan, PlanQuestion, Problem, PromptView, Queue, QueueQuery,
     Reconcile, Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
-use super::{nudge, queue, reload, status, worker};
+use super::{gc, nudge, queue, reload, status, worker};
 use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
 
 /// The longest prompt, in bytes. tmux, both CLIs and their records take it; a larger one is no prompt but a file.
@@ -70,6 +70,7 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
         .route("/v1/agents/{slug}/nudge", post(nudge_now))
         .route("/v1/reconcile", post(reconcile))
         .route("/v1/plan", post(plan))
+        .route("/v1/gc", post(gc::answer))
         .layer(middleware::from_fn(same_version))
         // A prompt may grow sixfold as JSON.
         .layer(DefaultBodyLimit::max(6 * LONGEST_PROMPT + 4096))
@@ -82,7 +83,7 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
 }
 
 /// An answer that is an error.
-struct Failure(StatusCode, anyhow::Error);
+pub struct Failure(StatusCode, anyhow::Error);
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {

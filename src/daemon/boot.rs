@@ -14,6 +14,7 @@ use super::deaths::Deaths;
 use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::offline;
+use super::places::Places;
 use super::post::AgentPost;
 use super::pulse::Pulse;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
@@ -88,6 +89,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
 
     let git_environment = config::plain_environment(&environment);
     let git = Git::new(&config::git_remote(&environment), GIT_PATIENCE, git_environment);
+    let places = Places::new(git.clone());
     let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
     supervisor.set_launch_stagger(fleet.launch_stagger);
     let loader = Loader { path: config, environment, executable };
@@ -98,6 +100,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let (socket, stamps) = (state.socket(), Stamps::new(state.clone()));
     let running = Running {
         since: clock.now(),
+        places,
         supervisor,
         delivery: Delivery::new(store.clone(), tmux.clone(), Arc::clone(&clock)),
         mirror: Mirror::new(store.clone(), Arc::clone(&clock)),

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::boot::Loader;
 use super::deaths::Deaths;
 use super::event::Event;
+use super::places::Places;
 use super::post::AgentPost;
 use super::protocol::SlackStatus;
 use super::pulse::Pulse;
@@ -55,6 +56,8 @@ pub struct Running {
     pub store: Store,
     /// tmux.
     pub tmux: Server,
+    /// Clones and worktrees.
+    pub places: Places,
     /// Keeps sessions up.
     pub supervisor: Supervisor,
     /// Types.

@@ -12,6 +12,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::event::Event;
 use super::fleet::Running;
+use super::places;
 use super::pulse::Beat;
 use crate::model::{NewPrompt, PromptId, Slug, Source, StateName};
 use crate::schedule::{Candidate, Pass, Settled, Stamps, Step, due};
@@ -42,8 +43,9 @@ pub async fn run(running: Arc<Running>, stamps: Stamps) {
     }
 }
 
-async fn pass(running: &Running, stamps: &Stamps) -> anyhow::Result<()> {
+async fn pass(running: &Arc<Running>, stamps: &Stamps) -> anyhow::Result<()> {
     let now = running.clock.now();
+    places::look_ahead(running, now);
     stamp_confirmed(running, stamps, now).await?;
     let last = running.store.note(LAST_PASS).await?;
     let last: Option<Timestamp> =
@@ -71,8 +73,12 @@ async fn pass(running: &Running, stamps: &Stamps) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn apply(running: &Running, step: Step, now: Timestamp) -> anyhow::Result<()> {
+async fn apply(running: &Arc<Running>, step: Step, now: Timestamp) -> anyhow::Result<()> {
     match step {
+        // The next look finds it due again, and puts it into the inbox once its clones are new or its wait is over.
+        Step::Nudge { slug, day, due_at } if !places::ready(running, &slug, due_at, now) => {
+            tracing::debug!(agent = %slug, %day, "a nudge waits for its clones");
+        }
         Step::Nudge { slug, day, .. } => {
             let source = Source::Nudge { day };
             let expires = day_end(running, &slug, day);

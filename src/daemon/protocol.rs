@@ -365,6 +365,79 @@ pub enum ChangeKind {
     NextStart,
 }
 
+/// `POST /v1/gc`: what may go of the agents' places to work, and why the rest stays. Answered by [`GcReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gc {
+    /// Free what may go.
+    pub free: bool,
+}
+
+/// What may go, or went, and what stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcReport {
+    /// Whether what may go was to go.
+    pub freed: bool,
+    /// What lies there unneeded, in the order of its paths.
+    pub items: Vec<GcItem>,
+    /// The bytes of what may go, or went.
+    pub bytes: u64,
+}
+
+/// One thing that nobody seems to need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcItem {
+    /// What it is.
+    pub kind: GcKind,
+    /// Where it is.
+    pub path: String,
+    /// In whose workspace.
+    pub agent: Option<Slug>,
+    /// `owner/name` of its repository.
+    pub repo: Option<String>,
+    /// Its size on the disk.
+    pub bytes: u64,
+    /// What becomes of it.
+    pub outcome: GcOutcome,
+}
+
+/// What lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GcKind {
+    /// A git worktree.
+    Worktree,
+    /// A clone that never became whole.
+    HalfClone,
+    /// Other files in the workspace of an agent that is gone.
+    Files,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum GcOutcome {
+    /// It may go.
+    Free {
+        /// Ignored build output that goes with it.
+        along: Vec<String>,
+    },
+    /// It went.
+    Freed {
+        /// Why its branch is still in the clone; none where it went too.
+        branch_kept: Option<String>,
+    },
+    /// It stays.
+    Kept {
+        /// Every reason, for people.
+        why: Vec<String>,
+    },
+    /// It was to go, and something went wrong.
+    Failed {
+        /// What.
+        error: String,
+    },
+}
+
 /// Every error's body, with status 400 (the question is wrong), 404 (no such agent or prompt) or 500.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -35,12 +35,17 @@ pub(super) fn remote_url(remote_base: &str, repo: &Repo) -> String {
 
 /// Whether a remote's URL (https, ssh, `git@host:owner/name`, a path) ends in `owner/name`. Forges ignore case.
 pub fn owned_by(url: &str, repo: &Repo) -> bool {
+    owner_and_name(url).is_some_and(|found| same_name(&found.name, &repo.name) && same_name(&found.owner, &repo.owner))
+}
+
+/// The `owner/name` at the end of a remote's URL; none where nothing stands before the owner, which would make it a host or
+/// a lone path.
+pub fn owner_and_name(url: &str) -> Option<Repo> {
     let url = url.trim().trim_end_matches('/');
     let url = url.strip_suffix(".git").unwrap_or(url);
     let mut parts = url.rsplit(['/', ':']);
-    let (name, owner) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    // Nothing in front of the owner would make it a host or a lone path.
-    parts.next().is_some() && same_name(name, &repo.name) && same_name(owner, &repo.owner)
+    let (name, owner) = (parts.next()?, parts.next()?);
+    parts.next().map(|_| Repo { owner: owner.to_owned(), name: name.to_owned() })
 }
 
 fn same_name(left: &str, right: &str) -> bool {

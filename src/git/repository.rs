@@ -70,8 +70,9 @@ impl Git {
         made.map_err(GitError::io(format!("creating {}", parent.display())))?;
         let growing = Growing(parent.join(format!(".{}.{}", repo.name, Uuid::new_v4())));
         let url = remote_url(&self.remote_base, repo);
-        let args = ["clone", "--quiet", "--", &url].map(std::ffi::OsString::from);
-        let args = args.into_iter().chain([growing.0.clone().into_os_string()]);
+        let mut args = self.quiet_ssh(&parent).await?;
+        args.extend(["clone", "--quiet", "--", &url].map(std::ffi::OsString::from));
+        args.push(growing.0.clone().into_os_string());
         self.run(&format!("clone {url}"), &parent, args).await?;
         let renamed = tokio::fs::rename(&growing.0, &path).await;
         renamed.map_err(GitError::io(format!("moving the new clone to {}", path.display())))?;
@@ -106,9 +107,10 @@ impl Git {
             Worktree::Foreign(why) => return Err(GitError::InTheWay { path: path.to_path_buf(), why }),
             Worktree::Missing => {}
         }
-        // A worktree whose directory a person removed is still on the books, and would hold its branch.
-        self.run("worktree prune", clone, ["worktree", "prune"]).await?;
+        let replaces = self.make_way(clone, path, branch).await?;
         let mut args: Vec<std::ffi::OsString> = ["worktree", "add", "--quiet"].map(Into::into).into();
+        // Forced only over the books' entry of this very place, whose directory is gone.
+        args.extend(replaces.then(|| "--force".into()));
         let last = if self.has_ref(clone, &format!("refs/heads/{branch}")).await? {
             branch.to_owned()
         } else {
@@ -128,7 +130,7 @@ impl Git {
         Ok(if self.has_ref(clone, remote).await? { remote } else { "HEAD" }.to_owned())
     }
 
-    async fn has_ref(&self, clone: &Path, name: &str) -> Result<bool, GitError> {
+    pub(super) async fn has_ref(&self, clone: &Path, name: &str) -> Result<bool, GitError> {
         match self.run("rev-parse", clone, ["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).await {
             Ok(_) => Ok(true),
             Err(GitError::Failed { message, .. }) if message.starts_with("exit status") => Ok(false),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fleetd::cli::doctor::{Report, Verdict};
-use fleetd::daemon::protocol::{AgentState, Keep, Plan, PromptView, Reconciled, Status};
+use fleetd::daemon::protocol::{AgentState, GcReport, Keep, Plan, PromptView, Reconciled, Status};
 use fleetd::model::{Fact, FeedRow, LaunchFile, PromptState, StateName};
 use fleetd::store::slack::OutboxState;
 use fleetd::store::{ConversationRow, Store};
@@ -203,6 +203,8 @@ fn what_scripts_read_from_fleet_stays_as_it_is() {
     assert_eq!(reconciled.steps.len(), 2);
     let plan: Plan = unchanged("plan --json", include_str!("../fixtures/cli/plan.json"));
     assert_eq!(plan.changes.len(), 6);
+    let gc: GcReport = unchanged("gc --json", include_str!("../fixtures/cli/gc.json"));
+    assert_eq!(gc.items.len(), 4);
     let doctor: Report = unchanged("doctor --json", include_str!("../fixtures/cli/doctor.json"));
     let fails = doctor.lines.iter().filter(|line| matches!(line.verdict, Verdict::Fail { .. })).count();
     assert_eq!((doctor.lines.len(), fails, doctor.fixed.len()), (25, 1, 2));

@@ -197,3 +197,84 @@ async fn agents_that_share_a_clone_do_not_trip_over_its_locks() {
         agent.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn two_repositories_of_one_name_lie_side_by_side_in_one_workspace() {
+    let place = Place::new();
+    place.remote("other/demo");
+    let git = place.git();
+    let both = [repo("acme/demo"), repo("other/demo")];
+    for one in &both {
+        let clone = git.clone_missing(&place.path("repos"), one).await.unwrap();
+        let path = worktree_path(&place.path("work"), one, &both);
+        git.worktree_missing(&clone, &path, "agent/a").await.unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("README")).unwrap(), one.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_removed_worktree_comes_back_alone_and_a_commit_that_was_on_no_branch_stays() {
+    let place = Place::new();
+    let git = place.git();
+    let clone = git.clone_missing(&place.path("repos"), &repo("acme/demo")).await.unwrap();
+    let (mine, other) = (place.path("work/a/demo"), place.path("work/b/demo"));
+    git.worktree_missing(&clone, &mine, "agent/a").await.unwrap();
+    git.worktree_missing(&clone, &other, "agent/b").await.unwrap();
+    place.by_hand(&mine, &["checkout", "--quiet", "--detach"]);
+    std::fs::write(mine.join("new"), "x").unwrap();
+    place.by_hand(&mine, &["add", "."]);
+    place.by_hand(&mine, &["commit", "--quiet", "-m", "work"]);
+    let head = place.by_hand(&mine, &["rev-parse", "HEAD"]);
+    // Another one's disk may only be away for a while.
+    std::fs::rename(&other, place.path("away")).unwrap();
+    std::fs::remove_dir_all(&mine).unwrap();
+    git.worktree_missing(&clone, &mine, "agent/a").await.unwrap();
+    assert!(mine.join("README").exists());
+    assert_eq!(place.by_hand(&clone, &["rev-parse", &format!("rescued/{head}")]), head);
+    std::fs::rename(place.path("away"), &other).unwrap();
+    assert_eq!(place.by_hand(&other, &["branch", "--show-current"]), "agent/b");
+}
+
+#[tokio::test]
+async fn a_branch_that_is_checked_out_elsewhere_is_told_with_the_place() {
+    let place = Place::new();
+    let git = place.git();
+    let clone = git.clone_missing(&place.path("repos"), &repo("acme/demo")).await.unwrap();
+    git.worktree_missing(&clone, &place.path("elsewhere"), "agent/a").await.unwrap();
+    let error = git.worktree_missing(&clone, &place.path("work/demo"), "agent/a").await.unwrap_err();
+    assert!(matches!(&error, GitError::BranchInUse { path, .. } if path.ends_with("elsewhere")), "{error}");
+    assert!(!place.path("work/demo").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetches_of_one_clone_do_not_trip_over_each_other_and_move_no_branch_of_a_person() {
+    let place = Place::new();
+    let git = place.git();
+    let clone = git.clone_missing(&place.path("repos"), &repo("acme/demo")).await.unwrap();
+    // A clone that a person set up as a mirror: a plain fetch would reset and prune its branches.
+    place.by_hand(&clone, &["config", "remote.origin.fetch", "+refs/heads/*:refs/heads/*"]);
+    place.by_hand(&clone, &["config", "fetch.prune", "true"]);
+    place.by_hand(&clone, &["branch", "mine"]);
+    place.by_hand(&clone, &["branch", "trunk2"]);
+    let mine = place.by_hand(&clone, &["rev-parse", "trunk"]);
+    let seed = place.path("seed/acme/demo");
+    std::fs::write(seed.join("more"), "x").unwrap();
+    place.by_hand(&seed, &["add", "."]);
+    place.by_hand(&seed, &["commit", "--quiet", "-m", "more"]);
+    let newest = place.by_hand(&seed, &["rev-parse", "HEAD"]);
+    let bare = place.path("forge/acme/demo.git");
+    place.by_hand(&seed, &["push", "--quiet", &bare.to_string_lossy(), "trunk", "trunk:trunk2"]);
+    // A second door has no lock of ours in common with the first, as another fleetd has none.
+    let doors = [git.clone(), git, place.git(), place.git()];
+    let fetches = doors.map(|git| {
+        let clone = clone.clone();
+        tokio::spawn(async move { git.fetch(&clone).await })
+    });
+    for fetch in fetches {
+        fetch.await.unwrap().unwrap();
+    }
+    assert_eq!(place.by_hand(&clone, &["rev-parse", "origin/trunk"]), newest);
+    for branch in ["mine", "trunk2", "trunk"] {
+        assert_eq!(place.by_hand(&clone, &["rev-parse", &format!("refs/heads/{branch}")]), mine, "{branch}");
+    }
+}

@@ -10,6 +10,7 @@ mod coming_back;
 mod doctor;
 mod frozen;
 mod fuzz_parsers;
+mod gc;
 mod git_repositories;
 mod held_notes;
 mod hostile_crashes;

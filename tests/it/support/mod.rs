@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod bridge;
 pub mod fleet;
+pub mod forge;
 pub mod model;
 pub mod private_tmux;
 pub mod proof;
