@@ -164,6 +164,7 @@ impl Running {
             keeps_record: record_since.is_some(),
             record_since: record_since.flatten(),
             recorded,
+            blocked: seen.cut.and_then(|cut| cut.blocks(self.clock.now())),
             rule: setup.rule.as_deref(),
             draining: post.restart.wanted().map(|(_, why)| why),
         }

@@ -15,6 +15,7 @@ mod memory;
 mod nudge;
 mod offline;
 mod orphan;
+mod policy;
 mod post;
 pub mod protocol;
 mod queue;

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::restart::Wishes;
 use crate::mirror::Progress;
-use crate::model::Slug;
+use crate::model::{ContextUse, Slug};
+use crate::policy::Cut;
 use crate::runtime::{Activity, AgentSetup};
 use crate::tmux::PaneId;
 
@@ -41,6 +42,11 @@ pub struct Seen {
     pub files: Vec<PathBuf>,
     /// What its record shows it doing.
     pub activity: Option<Activity>,
+    /// How full its context is.
+    pub context: Option<ContextUse>,
+    /// What cut its last turn off, and which row of the feed was the last when that was looked up.
+    pub cut: Option<Cut>,
+    pub(super) cut_by: i64,
 }
 
 impl AgentPost {
@@ -123,7 +129,14 @@ impl AgentPost {
         let changed = seen.files != progress.files;
         seen.files.clone_from(&progress.files);
         seen.activity.clone_from(&progress.activity);
+        seen.context = progress.context;
         changed
+    }
+
+    /// Notes what cut its last turn off, as the feed tells up to the row `by`.
+    pub fn set_cut(&self, cut: Option<Cut>, by: i64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.cut, seen.cut_by) = (cut, by);
     }
 
     /// All of it.

@@ -67,6 +67,8 @@ pub struct Known {
     pub interrupted: bool,
     /// Whether the agent's process was started anew after its record said that the prompt waits in its own queue.
     pub queue_lost: bool,
+    /// Whether it is a command of the CLI, typed without a header: no screen shows whose it was.
+    pub raw: bool,
     /// What the box holds.
     pub in_box: InBox,
     /// Whether the prompt's header stands on the screen.
@@ -269,6 +271,10 @@ impl Way {
                 uncertain("its header stands on the agent's screen, but the agent's record does not show it")
             }
             _ if known.on_screen => Step::Wait(Wait::Evidence),
+            None if known.raw && late => {
+                uncertain("it was entered, and the agent's record does not show that it was run")
+            }
+            None if known.raw => Step::Wait(Wait::Evidence),
             None if self.attempt >= MOST_ATTEMPTS => {
                 let tries = self.attempt;
                 let reason =
@@ -337,7 +343,7 @@ pub fn look_again(wait: &Wait, waited: SignedDuration) -> Option<Duration> {
             Some((waited / 4).clamp(EVIDENCE_LOOK.0, EVIDENCE_LOOK.1))
         }
         Wait::Evidence => Some(Duration::from_secs(1)),
-        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
+        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_) | Hold::Blocked(_)) => None,
         Wait::Held(_) if seconds < 10 => Some(Duration::from_millis(200)),
         Wait::Held(_) => Some(Duration::from_secs(1)),
         Wait::TurnEnd => Some(Duration::from_secs(5)),
