@@ -63,12 +63,12 @@ fn row(agent: &AgentStatus, now: Timestamp, terminal: bool) -> Vec<Cell> {
         AgentState::Asking { what, .. } => format!("asking: {what}"),
         AgentState::Blocked { why } => format!("blocked: {why}"),
         AgentState::Held { why } => format!("idle: {why}"),
-        AgentState::Paused { .. } => "idle".to_owned(),
         AgentState::Retiring { until } => format!("retiring until {}", show::time(*until, now)),
         AgentState::Elsewhere { program } => format!("at {program}"),
         state => state.word().to_owned(),
     };
-    let state = if agent.held_by.is_some() { format!("{state}, held") } else { state };
+    let paused = matches!(agent.state, AgentState::Paused { .. });
+    let state = if agent.held_by.is_some() && !paused { format!("{state}, held") } else { state };
     let colour = match &agent.state {
         AgentState::Idle | AgentState::Held { .. } => Some(Color::Green),
         AgentState::Busy | AgentState::Starting => Some(Color::Yellow),

@@ -47,8 +47,10 @@ pub async fn pass(running: &Running, post: &AgentPost, setup: &AgentSetup) -> an
     let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, now);
     let open = running.store.open_prompts(slug).await?;
     let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
+    let key = compaction_key(slug, &conversation, seen.context);
     let facts = Facts {
         now,
+        compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
         cut: cut.as_ref(),
         under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
         context: seen.context,
@@ -56,7 +58,7 @@ pub async fn pass(running: &Running, post: &AgentPost, setup: &AgentSetup) -> an
     };
     for answer in answer(&state, facts) {
         tracing::debug!(agent = %slug, %state, ?answer, "a policy applies");
-        give(running, setup, &conversation, seen.context, answer).await?;
+        give(running, setup, &key, answer).await?;
     }
     Ok(())
 }
@@ -157,22 +159,13 @@ fn changed_at(path: &Path) -> Option<Timestamp> {
     Timestamp::try_from(path.metadata().ok()?.modified().ok()?).ok()
 }
 
-async fn give(
-    running: &Running,
-    setup: &AgentSetup,
-    conversation: &Conversation,
-    context: Option<ContextUse>,
-    answer: Answer,
-) -> anyhow::Result<()> {
+async fn give(running: &Running, setup: &AgentSetup, compaction: &str, answer: Answer) -> anyhow::Result<()> {
     let slug = &setup.agent.slug;
     match answer {
         Answer::Resume => resume(running, slug).await,
         Answer::Compact => {
             let Some(command) = setup.runtime.compact_command() else { return Ok(()) };
-            // Once for each fill of each conversation, whatever becomes of it.
-            let fill = context.map_or(0, |context| context.fill);
-            let key = format!("compact/{slug}/{}/{fill}", conversation.id());
-            ask(running, prompt(slug, Source::Compact, key, command.to_owned())).await
+            ask(running, prompt(slug, Source::Compact, compaction.to_owned(), command.to_owned())).await
         }
         Answer::Page { why } => {
             let turns = running.store.last_turns(slug, 1).await?;
@@ -189,6 +182,18 @@ async fn give(
             tell(running, &key, &Notice::Crashed { agent: slug.clone(), how, times }).await
         }
     }
+}
+
+/// Names the present fill of the context: it is compacted once, whatever becomes of that.
+fn compaction_key(slug: &Slug, conversation: &Conversation, context: Option<ContextUse>) -> String {
+    let fill = context.map_or(0, |context| context.fill);
+    format!("compact/{slug}/{}/{fill}", conversation.id())
+}
+
+/// Whether the prompt of that key was given, and nothing more will come of it.
+async fn is_settled(running: &Running, key: &str) -> anyhow::Result<bool> {
+    let prompt = running.store.prompt_of_key(key).await?;
+    Ok(prompt.is_some_and(|prompt| prompt.state.name() == StateName::Done || prompt.state.name().is_given_up()))
 }
 
 /// Has the agent go on where its last turn was cut off, in the thread of that turn.

@@ -249,6 +249,11 @@ impl Way {
                     "its screen shows it, waiting for the turn",
                 )
             }
+            // No header on the screen could tell that it was run after all.
+            InBox::Nothing if known.raw && known.hold.is_none() && self.age >= GIVE_UP => {
+                uncertain("it was entered, and the agent's record does not show that it was run")
+            }
+            InBox::Nothing if known.raw && known.hold.is_none() => Step::Wait(Wait::Evidence),
             InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
             InBox::Other | InBox::NoBox if self.is_hopeless(&known) => uncertain(&lost_sight(known.hold.as_ref())),
             _ => Step::Wait(Wait::Evidence),
@@ -271,10 +276,6 @@ impl Way {
                 uncertain("its header stands on the agent's screen, but the agent's record does not show it")
             }
             _ if known.on_screen => Step::Wait(Wait::Evidence),
-            None if known.raw && late => {
-                uncertain("it was entered, and the agent's record does not show that it was run")
-            }
-            None if known.raw => Step::Wait(Wait::Evidence),
             None if self.attempt >= MOST_ATTEMPTS => {
                 let tries = self.attempt;
                 let reason =

@@ -124,6 +124,8 @@ pub struct Facts<'a> {
     pub under_way: bool,
     /// How full its context is.
     pub context: Option<ContextUse>,
+    /// Whether the present fill was to be compacted already, and was not.
+    pub compacted_in_vain: bool,
     /// At which share it is to be compacted; none where nobody asked for that.
     pub compact_at: Option<f64>,
 }
@@ -157,6 +159,11 @@ pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
         State::Idle if facts.under_way => Vec::new(),
         State::Idle if resumes() => vec![Answer::Resume],
         State::Idle if full() => vec![Answer::Compact],
+        State::Blocked(Blocked::ContextFull) if facts.compacted_in_vain => {
+            vec![Answer::Page {
+                why: "its context is full, and it can't be compacted: begin anew with /clear".to_owned(),
+            }]
+        }
         State::Blocked(Blocked::ContextFull) if !facts.under_way => vec![Answer::Compact],
         State::Blocked(why @ (Blocked::Login { .. } | Blocked::Trust)) => vec![Answer::Page { why: why.to_string() }],
         State::Crashed { how, times } if *times >= TOLD_CRASHES => {
@@ -209,7 +216,7 @@ mod tests {
     }
 
     fn facts(now: i64, cut: Option<&Cut>) -> Facts<'_> {
-        Facts { now: at(now), cut, under_way: false, context: None, compact_at: None }
+        Facts { now: at(now), cut, under_way: false, context: None, compacted_in_vain: false, compact_at: None }
     }
 
     #[test]
@@ -260,6 +267,9 @@ mod tests {
             let facts = Facts { context: of(used), compact_at, under_way, ..facts(0, None) };
             assert_eq!(answer(&state, facts), expected, "{state} with {used}");
         }
+        let in_vain = Facts { compacted_in_vain: true, ..facts(0, None) };
+        let told = answer(&State::Blocked(Blocked::ContextFull), in_vain);
+        assert!(matches!(&told[..], [Answer::Page { why }] if why.contains("/clear")), "{told:?}");
         let cut = cut(limit(Some(10)), 1);
         let both = Facts { context: of(190_000), compact_at: Some(0.8), ..facts(10, Some(&cut)) };
         assert_eq!(answer(&State::Idle, both), vec![Answer::Resume], "one thing at a time");

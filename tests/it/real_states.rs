@@ -1,11 +1,15 @@
 //! What the real CLIs show and record when something keeps them from going on, and what the fleet does about it.
 
+use std::time::Duration;
+
+use fleetd::config::CrashPoint;
 use fleetd::daemon::protocol::{AgentState, AgentStatus};
 use fleetd::model::{Blocked, Fact, Outcome, Source, StateName};
 
 use crate::support::agents::Cli;
 use crate::support::fleet::Fleet;
 use crate::support::model::{FakeModel, sha256};
+use crate::support::slack::{BOT_USER, FakeSlack, Posted};
 use crate::support::wait::until;
 
 /// Two hours, in seconds: how long a limit of the tests lasts.
@@ -180,4 +184,103 @@ async fn a_claude_whose_context_fills_up_is_compacted_once_and_remembers() {
 #[tokio::test]
 async fn a_codex_whose_context_fills_up_is_compacted_once_and_remembers() {
     compacts_once(Cli::Codex, 220_000).await;
+}
+
+/// How often the model was asked for a summary of the conversation.
+fn summaries(model: &FakeModel) -> usize {
+    model.requests().iter().filter(|request| request.asks_for_a_summary()).count()
+}
+
+async fn compacts_once_though_the_daemon_dies(cli: Cli, tokens: u64) {
+    let model = FakeModel::start();
+    let mut fleet = fleet_of(cli, &model, "").await;
+    for number in 0..3 {
+        fleet.fleet(&["send", "ann", "--reply", &format!("thing {number}")]);
+    }
+    let without = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+    let points = [CrashPoint::TypingStored, CrashPoint::Pasted, CrashPoint::EnterPressed];
+    for (round, point) in (1..).zip(points) {
+        fleet.fleet(&["send", "ann", "--reply", &format!("a large thing\ntokens {tokens}")]);
+        fleet.until_state("ann", "idle").await;
+        fleet.kill();
+        std::fs::write(fleet.path("agents.yaml"), without.clone() + "    context: {compactAt: 0.8}\n").unwrap();
+        fleet.set("FLEET_CRASH_AT", point.name());
+        fleet.launch();
+        until("the daemon dies", || std::future::ready(fleet.died().then_some(()))).await;
+        fleet.unset("FLEET_CRASH_AT");
+        fleet.start().await;
+        until("the conversation is compacted", async || {
+            let told = |row: &&fleetd::model::FeedRow| matches!(&row.fact, Fact::Said { text } if text.contains("was compacted"));
+            (fleet.feed().iter().filter(told).count() == round).then_some(())
+        })
+        .await;
+        fleet.fleet(&["send", "ann", "--reply", &format!("on it goes after {point:?}")]);
+        assert_eq!(summaries(&model), round, "after {point:?}");
+        fleet.kill();
+        std::fs::write(fleet.path("agents.yaml"), &without).unwrap();
+        fleet.start().await;
+    }
+    assert_eq!(model.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_claude_is_compacted_once_though_the_daemon_dies_at_any_moment_of_typing_it() {
+    compacts_once_though_the_daemon_dies(Cli::Claude, 900_000).await;
+}
+
+#[tokio::test]
+async fn a_codex_is_compacted_once_though_the_daemon_dies_at_any_moment_of_typing_it() {
+    compacts_once_though_the_daemon_dies(Cli::Codex, 220_000).await;
+}
+
+#[tokio::test]
+async fn a_conversation_that_no_longer_fits_is_compacted_and_what_waited_for_it_is_given() {
+    let model = FakeModel::start();
+    let fleet = fleet_of(Cli::Codex, &model, "").await;
+    for number in 0..3 {
+        fleet.fleet(&["send", "ann", "--reply", &format!("thing {number}")]);
+    }
+    let cut = fleet.hand_in("ann", "full");
+    let waits = fleet.hand_in("ann", "what waits meanwhile");
+    let view = fleet.until_prompt(&cut, "done", |state| state.name() == StateName::Done).await;
+    let full = |fact: &Fact| {
+        matches!(fact, Fact::TurnEnded { outcome: Outcome::Failed { blocked: Some(Blocked::ContextFull), .. }, .. })
+    };
+    assert!(view.turn.iter().any(|row| full(&row.fact)), "{:?}", view.turn);
+    fleet.until_prompt(&waits, "done", |state| state.name() == StateName::Done).await;
+    assert_eq!(summaries(&model), 1);
+    let order: Vec<bool> = model.requests().iter().rev().take(2).map(|request| request.asks_for_a_summary()).collect();
+    assert_eq!(order, [false, true], "it was compacted before what waited was given");
+}
+
+#[tokio::test]
+async fn a_model_that_takes_no_requests_for_a_moment_is_asked_again_after_a_minute() {
+    let model = FakeModel::start();
+    let fleet = fleet_of(Cli::Codex, &model, "").await;
+    fleet.fleet(&["send", "ann", "--reply", "fail 429"]);
+    let Blocked::RateLimited { until: Some(_) } = until_blocked(&fleet).await else { panic!("{:?}", ann(&fleet)) };
+    assert_eq!(resumed(&model), 0);
+    fleet.move_clock(70);
+    until("it is asked to go on", async || (resumed(&model) == 1).then_some(())).await;
+    fleet.until_state("ann", "idle").await;
+}
+
+#[tokio::test]
+async fn what_a_limit_cut_off_is_answered_in_the_thread_where_it_was_asked() {
+    const CHANNEL: &str = "C0ANN";
+    let (model, slack) =
+        (FakeModel::start(), FakeSlack::start(&[("agent-ann", CHANNEL)], Duration::from_secs(3)).await);
+    let mut fleet = Fleet::real(&model, &[("ann", Cli::Codex)], "");
+    fleet.on_slack(&slack);
+    fleet.start().await;
+    until("the bridge is up", async || fleet.status().slack.is_some_and(|slack| slack.connected).then_some(())).await;
+    let asked = slack.human_says(CHANNEL, None, "U0ANN", &format!("a long task\nlimit {LIMIT}"));
+    until_blocked(&fleet).await;
+    fleet.move_clock(LIMIT + 60);
+    let answered = |post: &Posted| {
+        post.user == BOT_USER && post.thread.as_deref() == Some(asked.as_str()) && post.text.contains("finished")
+    };
+    slack.wait_message("the answer stands in the thread of the question", answered).await;
+    assert_eq!(resumed(&model), 1);
+    assert_eq!(slack.violations(), Vec::<String>::new());
 }

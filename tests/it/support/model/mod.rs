@@ -81,6 +81,11 @@ impl Request {
         self.prompts().last().unwrap_or_default()
     }
 
+    /// Whether it is the CLI's own request for a summary of the conversation.
+    pub fn asks_for_a_summary(&self) -> bool {
+        SUMMARIES.iter().any(|start| self.newest_prompt().starts_with(start))
+    }
+
     /// Whether some prompt holds that text.
     pub fn remembers(&self, text: &str) -> bool {
         self.prompts().any(|prompt| prompt.contains(text))
@@ -331,7 +336,7 @@ fn reply_to(request: &Request) -> Reply {
         return Reply::Text { chunks: vec!["The tool has run.".to_owned()], gate: None };
     }
     let prompt = request.newest_prompt();
-    if SUMMARIES.iter().any(|start| prompt.starts_with(start)) {
+    if request.asks_for_a_summary() {
         let ids: Vec<String> = request.prompts().filter_map(header_id).map(|id| id.to_string()).collect();
         let summary = format!("<summary>What was asked: {}</summary>", ids.join(" "));
         return Reply::Text { chunks: vec![summary], gate: None };

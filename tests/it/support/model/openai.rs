@@ -29,7 +29,7 @@ pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) 
             return refuse(400, &why);
         }
     };
-    let compacts = request.newest_prompt().starts_with(super::SUMMARIES[1]);
+    let compacts = request.asks_for_a_summary();
     let reply = if request.tools.is_empty() && !compacts {
         shared.seen().side_requests += 1;
         Reply::Text { chunks: vec!["a fake title".to_owned()], gate: None }
