@@ -144,7 +144,11 @@ impl Running {
         let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;
-        self.mirror.pass(post.slug(), &setup.runtime, sources).await
+        let progress = self.mirror.pass(post.slug(), &setup.runtime, sources).await?;
+        if progress.facts {
+            post.forget_cut();
+        }
+        Ok(progress)
     }
 
     /// For whom a delivery pass is.

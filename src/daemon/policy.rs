@@ -19,9 +19,6 @@ use crate::runtime::{Activity, AgentSetup, Conversation, account_files};
 /// How many turns back tries in vain are counted.
 const TURNS: u32 = 16;
 
-/// For how long after a start its screen is looked at without another cause: a login or a trust dialog comes at once.
-const START: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
-
 /// The files in which the CLIs keep a login; one that is newer than a failure mends it.
 const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
 
@@ -29,25 +26,30 @@ const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
 const GO_ON: &str = "Your last turn was cut off by a limit that is over now. Go on where you stopped.";
 
 /// Looks at one agent and does what its state asks for. Its records must have been read before.
-pub async fn pass(running: &Running, post: &AgentPost, setup: &AgentSetup) -> anyhow::Result<()> {
+pub async fn pass(
+    running: &Running,
+    post: &AgentPost,
+    setup: &AgentSetup,
+    conversation: &Conversation,
+) -> anyhow::Result<()> {
     let slug = post.slug();
-    let conversation = running.conversation(slug).await?;
-    let cut = look_up_cut(running, post, setup, &conversation).await?;
+    let news = !post.note_cut_known();
+    let cut = look_up_cut(running, post, setup, conversation, news).await.inspect_err(|_| post.forget_cut())?;
     let seen = post.seen();
     let now = running.clock.now();
     let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.share() >= at);
-    let started = running.store.launched_at(slug).await?.is_some_and(|at| now.duration_since(at).abs() < START);
-    let crashes = running.supervisor.starts_in_vain(slug);
-    if cut.is_none() && !full && !started && crashes == 0 && seen.hold.is_none() {
+    // A login or a trust dialog comes soon after a start.
+    let starts = running.supervisor.starts_in_vain(slug);
+    if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() {
         return Ok(());
     }
-    let sight = running.delivery.look(&running.target(post, setup, &conversation)).await?;
+    let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
     let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
-    let crashed = (running.supervisor.problem(slug), crashes);
+    let crashed = (running.supervisor.problem(slug), starts);
     let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, now);
     let open = running.store.open_prompts(slug).await?;
     let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
-    let key = compaction_key(slug, &conversation, seen.context);
+    let key = compaction_key(slug, conversation, seen.context);
     let facts = Facts {
         now,
         compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
@@ -113,25 +115,24 @@ fn dialog(sight: &Sight) -> DialogKind {
     kind(&sight.screen.activity).filter(|kind| *kind != DialogKind::Other).unwrap_or_else(told)
 }
 
-/// What cut the agent's last turn off, by the feed and the CLI's login. Looked up again only when the feed has grown; a login
-/// that may have come since is looked for every time.
+/// What cut the agent's last turn off, by the feed and the CLI's login. Looked up again only when the feed tells more of the
+/// agent; a login that may have come since is looked for every time.
 async fn look_up_cut(
     running: &Running,
     post: &AgentPost,
     setup: &AgentSetup,
     conversation: &Conversation,
+    news: bool,
 ) -> anyhow::Result<Option<Cut>> {
-    let end = running.store.feed_end().await?;
-    let seen = post.seen();
-    let mut cut = seen.cut;
-    if seen.cut_by != end {
-        cut = cut_of(&running.store.last_turns(post.slug(), TURNS).await?);
-    }
+    let mut cut = match news {
+        true => cut_of(&running.store.last_turns(post.slug(), TURNS).await?),
+        false => post.seen().cut,
+    };
     if let Some(cut) = cut.as_mut().filter(|cut| matches!(cut.blocked, Blocked::Login { .. })) {
         let relaunched = running.store.launched_at(post.slug()).await?.is_some_and(|at| at > cut.at);
         cut.mended = relaunched || logged_in_since(&account_files(&setup.context(conversation)), cut.at);
     }
-    post.set_cut(cut.clone(), end);
+    post.set_cut(cut.clone());
     Ok(cut)
 }
 

@@ -44,9 +44,9 @@ pub struct Seen {
     pub activity: Option<Activity>,
     /// How full its context is.
     pub context: Option<ContextUse>,
-    /// What cut its last turn off, and which row of the feed was the last when that was looked up.
+    /// What cut its last turn off, and whether that was looked up since the feed told of it last.
     pub cut: Option<Cut>,
-    pub(super) cut_by: i64,
+    cut_known: bool,
 }
 
 impl AgentPost {
@@ -133,10 +133,20 @@ impl AgentPost {
         changed
     }
 
-    /// Notes what cut its last turn off, as the feed tells up to the row `by`.
-    pub fn set_cut(&self, cut: Option<Cut>, by: i64) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        (seen.cut, seen.cut_by) = (cut, by);
+    /// Notes what cut its last turn off.
+    pub fn set_cut(&self, cut: Option<Cut>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut = cut;
+    }
+
+    /// Says whether that is known, and takes it for known from here on: noted before it is looked up, so that whatever the feed
+    /// tells meanwhile is looked up too.
+    pub fn note_cut_known(&self) -> bool {
+        std::mem::replace(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut_known, true)
+    }
+
+    /// Notes that the feed tells more of it.
+    pub fn forget_cut(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut_known = false;
     }
 
     /// All of it.
