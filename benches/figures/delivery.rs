@@ -166,6 +166,7 @@ impl Bench {
             keeps_record: true,
             record_since: None,
             recorded: None,
+            blocked: None,
             rule: None,
             draining: None,
         }

@@ -47,7 +47,7 @@ pub fn row(row: &FeedRow) -> String {
         Fact::Steered { into } => ("▷", format!("taken into the turn of {into}")),
         Fact::TurnEnded { outcome: Outcome::Completed, .. } => ("■", "done".to_owned()),
         Fact::TurnEnded { outcome: Outcome::Interrupted, .. } => ("■", "interrupted".to_owned()),
-        Fact::TurnEnded { outcome: Outcome::Failed { reason }, .. } => ("■", format!("failed: {reason}")),
+        Fact::TurnEnded { outcome: Outcome::Failed { reason, .. }, .. } => ("■", format!("failed: {reason}")),
     };
     let head = format!("{} {} {mark} ", clock(row.at), row.agent);
     let indent = format!("\n{}", " ".repeat(head.chars().count()));

@@ -60,13 +60,17 @@ fn table(status: &Status, now: Timestamp, terminal: bool) -> String {
 fn row(agent: &AgentStatus, now: Timestamp, terminal: bool) -> Vec<Cell> {
     let dash = || "-".to_owned();
     let state = match &agent.state {
-        AgentState::Asking { what } => format!("asking: {what}"),
+        AgentState::Asking { what, .. } => format!("asking: {what}"),
+        AgentState::Blocked { why } => format!("blocked: {why}"),
+        AgentState::Held { why } => format!("idle: {why}"),
+        AgentState::Retiring { until } => format!("retiring until {}", show::time(*until, now)),
         AgentState::Elsewhere { program } => format!("at {program}"),
         state => state.word().to_owned(),
     };
-    let state = if agent.held_by.is_some() { format!("{state}, held") } else { state };
+    let paused = matches!(agent.state, AgentState::Paused { .. });
+    let state = if agent.held_by.is_some() && !paused { format!("{state}, held") } else { state };
     let colour = match &agent.state {
-        AgentState::Idle => Some(Color::Green),
+        AgentState::Idle | AgentState::Held { .. } => Some(Color::Green),
         AgentState::Busy | AgentState::Starting => Some(Color::Yellow),
         _ => Some(Color::Red),
     };

@@ -153,7 +153,11 @@ impl Running {
         let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;
-        self.mirror.pass(post.slug(), &setup.runtime, sources).await
+        let progress = self.mirror.pass(post.slug(), &setup.runtime, sources).await?;
+        if progress.facts {
+            post.forget_cut();
+        }
+        Ok(progress)
     }
 
     /// For whom a delivery pass is.
@@ -173,6 +177,7 @@ impl Running {
             keeps_record: record_since.is_some(),
             record_since: record_since.flatten(),
             recorded,
+            blocked: seen.cut.and_then(|cut| cut.blocks(self.clock.now())),
             rule: setup.rule.as_deref(),
             draining: post.restart.wanted().map(|(_, why)| why),
         }

@@ -19,6 +19,7 @@ mod nudge;
 mod offline;
 mod orphan;
 mod places;
+mod policy;
 mod post;
 pub mod protocol;
 mod pulse;

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::restart::Wishes;
 use crate::mirror::Progress;
-use crate::model::Slug;
+use crate::model::{ContextUse, Slug};
+use crate::policy::Cut;
 use crate::runtime::{Activity, AgentSetup};
 use crate::tmux::PaneId;
 
@@ -41,6 +42,11 @@ pub struct Seen {
     pub files: Vec<PathBuf>,
     /// What its record shows it doing.
     pub activity: Option<Activity>,
+    /// How full its context is.
+    pub context: Option<ContextUse>,
+    /// What cut its last turn off, and whether that was looked up since the feed told of it last.
+    pub cut: Option<Cut>,
+    cut_known: bool,
 }
 
 impl AgentPost {
@@ -123,7 +129,24 @@ impl AgentPost {
         let changed = seen.files != progress.files;
         seen.files.clone_from(&progress.files);
         seen.activity.clone_from(&progress.activity);
+        seen.context = progress.context;
         changed
+    }
+
+    /// Notes what cut its last turn off.
+    pub fn set_cut(&self, cut: Option<Cut>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut = cut;
+    }
+
+    /// Says whether that is known, and takes it for known from here on: noted before it is looked up, so that whatever the feed
+    /// tells meanwhile is looked up too.
+    pub fn note_cut_known(&self) -> bool {
+        std::mem::replace(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut_known, true)
+    }
+
+    /// Notes that the feed tells more of it.
+    pub fn forget_cut(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut_known = false;
     }
 
     /// All of it.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FeedRow, Mode, PromptId, Slug, Source, Transition};
+use crate::model::{Blocked, DialogKind, FeedRow, Mode, PromptId, Slug, Source, Transition};
 
 /// The version of everything below. A changed meaning is a new version.
 pub const VERSION: &str = "1";
@@ -220,11 +220,41 @@ pub enum AgentState {
     Busy,
     /// It waits for a person.
     Asking {
+        /// What kind of answer it waits for; none where that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<DialogKind>,
         /// What it asks.
         what: String,
     },
+    /// It can't go on before something else has changed.
+    Blocked {
+        /// What, and when that is, where a time is known.
+        why: Blocked,
+    },
+    /// A person holds it (`fleet pause`, `fleet stop`), and no turn runs.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// It is idle, but something of a person's stands in its pane.
+    Held {
+        /// What.
+        why: String,
+    },
+    /// agents.yaml does not name it any more.
+    Retiring {
+        /// When its session ends.
+        until: Timestamp,
+    },
     /// Its process ended; the next pass resumes it.
-    Ended,
+    Ended {
+        /// How, where that is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        how: String,
+        /// How many starts in a row ended soon.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        times: u32,
+    },
     /// Another program sits in its pane.
     Elsewhere {
         /// Which.
@@ -232,6 +262,11 @@ pub enum AgentState {
     },
     /// It can't be started; `problem` says why.
     Failed,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl AgentState {
@@ -242,7 +277,11 @@ impl AgentState {
             Self::Idle => "idle",
             Self::Busy => "busy",
             Self::Asking { .. } => "asking",
-            Self::Ended => "ended",
+            Self::Blocked { .. } => "blocked",
+            Self::Paused { .. } => "paused",
+            Self::Held { .. } => "held",
+            Self::Retiring { .. } => "retiring",
+            Self::Ended { .. } => "ended",
             Self::Elsewhere { .. } => "elsewhere",
             Self::Failed => "failed",
         }

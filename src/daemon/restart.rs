@@ -194,7 +194,11 @@ mod tests {
         let rows: [(&str, Change, Option<Hold>); 11] = [
             ("idle", |_| {}, None),
             ("busy", |s| s.told = Some(Activity::Busy), Some(Hold::Busy)),
-            ("a dialog", |s| s.told = Some(Activity::Dialog { what: "w".into() }), Some(Hold::Dialog("w".into()))),
+            (
+                "a dialog",
+                |s| s.told = Some(Activity::Dialog { kind: crate::model::DialogKind::Other, what: "w".into() }),
+                Some(Hold::Dialog("w".into())),
+            ),
             ("a draft", |s| s.screen.input = InputBox::Holds("I th".into()), Some(Hold::Draft)),
             ("starting", |s| s.screen.input = InputBox::Absent, Some(Hold::NotReady)),
             ("somebody types", |s| s.person_types = true, Some(Hold::PersonTypes)),

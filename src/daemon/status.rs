@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::fleet::Running;
+use super::policy;
 use super::post::AgentPost;
 use super::protocol::{AgentState, AgentStatus, LastPrompt, Status};
-use crate::delivery::guard::{self, Hold, Sight};
 use crate::model::{Prompt, Slug};
-use crate::runtime::Activity;
+use crate::policy::State;
 use crate::schedule;
 
 /// Everything `fleet status` shows.
@@ -37,10 +37,14 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
     let problem = running.supervisor.problem(slug);
     let open = running.store.open_prompts(slug).await?;
     let queued = open.iter().filter(|prompt| prompt.state.name().is_waiting()).count();
+    let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
+    let crashed = (problem.clone(), running.supervisor.starts_in_vain(slug));
+    let cut = post.seen().cut;
+    let state = policy::derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, running.clock.now());
     Ok(AgentStatus {
         agent: slug.clone(),
         runtime: setup.agent.runtime.word().to_owned(),
-        state: derive(sight.as_ref(), problem.as_deref()),
+        state: shown(state, problem.is_some() && sight.is_none()),
         since: running.store.last_news(slug).await?,
         last: last.map(|prompt| LastPrompt {
             id: prompt.id.clone(),
@@ -52,7 +56,7 @@ async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> an
         next_nudge: next_nudge(post, running.clock.now()),
         queued,
         held: post.hold().filter(|_| queued > 0),
-        held_by: running.store.agent_hold(slug).await?.map(|row| row.who),
+        held_by,
         attached: sight.as_ref().map_or(0, |sight| sight.pane.attached),
         problem,
     })
@@ -62,25 +66,18 @@ fn next_nudge(post: &AgentPost, now: Timestamp) -> Option<Timestamp> {
     schedule::next(now, post.setup().agent.schedule.as_ref()?)
 }
 
-fn derive(sight: Option<&Sight>, problem: Option<&str>) -> AgentState {
-    let Some(sight) = sight else {
-        return if problem.is_some() { AgentState::Failed } else { AgentState::Starting };
-    };
-    match guard::check(sight) {
-        Ok(_) => AgentState::Idle,
-        Err(Hold::NoSession | Hold::NotReady | Hold::ReadsLines | Hold::Held(_) | Hold::Draining(_)) => {
-            AgentState::Starting
-        }
-        Err(Hold::Dead) => AgentState::Ended,
-        Err(Hold::Stranger(program) | Hold::Behind(program)) => AgentState::Elsewhere { program },
-        Err(Hold::Dialog(what)) => AgentState::Asking { what },
-        Err(Hold::Busy) => AgentState::Busy,
-        // A draft, a mode or switched-off input hold a prompt back, yet the agent itself does what its CLI says.
-        Err(Hold::Draft | Hold::Undecided(_) | Hold::Mode | Hold::InputOff | Hold::PersonTypes) => {
-            match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
-                Some(Activity::Busy) => AgentState::Busy,
-                _ => AgentState::Idle,
-            }
-        }
+fn shown(state: State, problem: bool) -> AgentState {
+    match state {
+        State::Starting if problem => AgentState::Failed,
+        State::Starting => AgentState::Starting,
+        State::Idle => AgentState::Idle,
+        State::Busy => AgentState::Busy,
+        State::Asking { kind, what } => AgentState::Asking { kind: Some(kind), what },
+        State::Blocked(why) => AgentState::Blocked { why },
+        State::Crashed { how, times } => AgentState::Ended { how, times },
+        State::AtShell { program } => AgentState::Elsewhere { program },
+        State::Paused { by } => AgentState::Paused { by },
+        State::Held { why } => AgentState::Held { why },
+        State::Retiring { until } => AgentState::Retiring { until },
     }
 }

@@ -12,6 +12,7 @@ use super::event::Event;
 use super::fleet::Running;
 use super::offline;
 use super::orphan;
+use super::policy;
 use super::post::AgentPost;
 use super::protocol::ReconciledStep;
 use super::pulse::Beat;
@@ -78,6 +79,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         return Ok(Some(Duration::ZERO));
     }
     let restart = restart::pass(running, post, &setup, &conversation, progress.again).await?;
+    policy::pass(running, post, &setup, &conversation).await?;
     let report = running.delivery.pass(&running.target(post, &setup, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");

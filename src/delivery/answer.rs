@@ -27,6 +27,7 @@ pub fn facts(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&st
                 "the screen does not show the prompt any more, so its answer can't be told; look with `fleet attach {}`",
                 prompt.agent
             ),
+            blocked: None,
         },
     };
     facts.push(Fact::TurnEnded { outcome, usage: None });

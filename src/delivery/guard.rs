@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::PromptId;
+use crate::model::{Blocked, DialogKind, PromptId};
 use crate::runtime::{Activity, InputBox, SILENCE, ScreenReading};
 use crate::tmux::Pane;
 
@@ -57,6 +57,8 @@ pub enum Hold {
     Held(String),
     /// It is to be started anew first.
     Draining(String),
+    /// The agent can't go on before something else has changed.
+    Blocked(Blocked),
     /// There is no session of ours for the agent.
     NoSession,
     /// The agent's process ended.
@@ -91,6 +93,7 @@ impl Hold {
         match self {
             Self::Held(_) => "held",
             Self::Draining(_) => "draining",
+            Self::Blocked(_) => "blocked",
             Self::NoSession => "session",
             Self::Dead => "dead",
             Self::Stranger(_) => "stranger",
@@ -113,6 +116,7 @@ impl fmt::Display for Hold {
         match self {
             Self::Held(who) => write!(formatter, "{who} holds it (`fleet resume`)"),
             Self::Draining(why) => write!(formatter, "it is started anew first: {why}"),
+            Self::Blocked(why) => why.fmt(formatter),
             Self::NoSession => formatter.write_str("its session is not up"),
             Self::Dead => formatter.write_str("its process has ended"),
             Self::Stranger(program) => write!(formatter, "{program} runs in its pane instead of the agent"),
@@ -156,7 +160,7 @@ pub fn check_steering(sight: &Sight) -> Result<Clear, Hold> {
 
 /// That no dialog is open, the box is empty and nobody types into it.
 fn empty_box(sight: &Sight) -> Result<(), Hold> {
-    if let Some(Activity::Dialog { what }) = sight.told.as_ref().or(sight.screen.activity.as_ref()) {
+    if let Some(Activity::Dialog { what, .. }) = sight.told.as_ref().or(sight.screen.activity.as_ref()) {
         return Err(Hold::Dialog(what.clone()));
     }
     match &sight.screen.input {
@@ -172,7 +176,7 @@ fn empty_box(sight: &Sight) -> Result<(), Hold> {
 pub fn check_enter(sight: &Sight, pasted: &InputBox, steering: bool) -> Result<Clear, Hold> {
     reachable(sight)?;
     match &sight.told {
-        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
+        Some(Activity::Dialog { what, .. }) => return Err(Hold::Dialog(what.clone())),
         Some(Activity::Busy) if !steering => return Err(Hold::Busy),
         _ => {}
     }
@@ -189,7 +193,7 @@ pub fn check_enter(sight: &Sight, pasted: &InputBox, steering: bool) -> Result<C
 pub fn check_cut(sight: &Sight, shown: &InputBox) -> Result<Clear, Hold> {
     reachable(sight)?;
     match &sight.told {
-        Some(Activity::Dialog { what }) => return Err(Hold::Dialog(what.clone())),
+        Some(Activity::Dialog { what, .. }) => return Err(Hold::Dialog(what.clone())),
         Some(Activity::Busy) => return Err(Hold::Busy),
         _ => {}
     }
@@ -205,7 +209,7 @@ pub fn check_cut(sight: &Sight, shown: &InputBox) -> Result<Clear, Hold> {
 /// has been given already: nothing else may have come in between, and the screen must show that it was given.
 pub fn check_last_line(sight: &Sight, prompt: &PromptId) -> Result<Clear, Hold> {
     reachable(sight)?;
-    if let Some(Activity::Dialog { what }) = &sight.told {
+    if let Some(Activity::Dialog { what, .. }) = &sight.told {
         return Err(Hold::Dialog(what.clone()));
     }
     if sight.whole_lines && sight.headers.contains(prompt) { Ok(Clear(())) } else { Err(Hold::NotReady) }
@@ -228,6 +232,17 @@ pub fn check_interrupt(sight: &Sight) -> Result<Option<Clear>, Hold> {
     Ok(matches!(activity, Some(Activity::Busy | Activity::Dialog { .. })).then_some(Clear(())))
 }
 
+/// Whether Escape may be pressed to close a dialog that only tells of a limit: it chooses nothing.
+pub fn check_close(sight: &Sight) -> Result<Clear, Hold> {
+    let news = matches!(sight.screen.activity, Some(Activity::Dialog { kind: DialogKind::Limit, .. }));
+    match reachable(sight) {
+        Err(Hold::Dialog(_)) if news && sight.person_types => Err(Hold::PersonTypes),
+        Err(Hold::Dialog(_)) if news => Ok(Clear(())),
+        Err(hold) => Err(hold),
+        Ok(()) => Err(Hold::NotReady),
+    }
+}
+
 /// What must hold for every keystroke, whatever the box holds.
 fn reachable(sight: &Sight) -> Result<(), Hold> {
     let pane = &sight.pane;
@@ -247,7 +262,7 @@ fn reachable(sight: &Sight) -> Result<(), Hold> {
         return Err(Hold::Mode);
     }
     match &sight.screen.activity {
-        Some(Activity::Dialog { what }) => Err(Hold::Dialog(what.clone())),
+        Some(Activity::Dialog { what, .. }) => Err(Hold::Dialog(what.clone())),
         _ => Ok(()),
     }
 }
@@ -295,7 +310,7 @@ pub(super) mod tests {
     }
 
     fn dialog() -> Activity {
-        Activity::Dialog { what: "run `make`?".into() }
+        Activity::Dialog { kind: DialogKind::Permission, what: "run `make`?".into() }
     }
 
     #[test]
@@ -365,6 +380,25 @@ pub(super) mod tests {
         assert!(matches!(check_interrupt(&sight), Err(Hold::ReadsLines)));
         sight.occupant = Occupant::Stranger;
         assert!(matches!(check_interrupt(&sight), Err(Hold::Stranger(_))));
+    }
+
+    #[test]
+    fn only_news_of_a_limit_is_closed_by_the_fleet_and_never_under_a_person_s_hands() {
+        let showing = |kind| {
+            let activity = Some(Activity::Dialog { kind, what: "x".into() });
+            Sight { screen: ScreenReading { activity, input: InputBox::Absent }, ..sight() }
+        };
+        assert!(check_close(&showing(DialogKind::Limit)).is_ok());
+        for kind in
+            [DialogKind::Permission, DialogKind::Question, DialogKind::Trust, DialogKind::Login, DialogKind::Other]
+        {
+            assert_eq!(check_close(&showing(kind)).unwrap_err(), Hold::Dialog("x".into()), "{kind:?}");
+        }
+        let typing = Sight { person_types: true, ..showing(DialogKind::Limit) };
+        assert_eq!(check_close(&typing).unwrap_err(), Hold::PersonTypes);
+        let shell = Sight { occupant: Occupant::Stranger, ..showing(DialogKind::Limit) };
+        assert!(matches!(check_close(&shell), Err(Hold::Stranger(_))));
+        assert_eq!(check_close(&sight()).unwrap_err(), Hold::NotReady);
     }
 
     #[test]

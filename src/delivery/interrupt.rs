@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::guard::{self, Hold};
+use super::guard::{self, Hold, Sight};
 use super::{Delivery, Target};
 use crate::tmux::Key;
 
@@ -37,6 +37,15 @@ impl Delivery {
         };
         self.tmux.press(&sight.pane.id, Key::Escape).await.with_context(|| format!("can't press Escape in {slug}"))?;
         Ok(Interrupt::Pressed)
+    }
+
+    /// Closes a dialog that only tells of a limit, and would keep every prompt from the box; says whether it did.
+    pub(super) async fn close_news(&self, target: &Target<'_>, sight: &Sight) -> anyhow::Result<bool> {
+        let Ok(_clear) = guard::check_close(sight) else { return Ok(false) };
+        let slug = &target.context.agent.slug;
+        self.tmux.press(&sight.pane.id, Key::Escape).await.with_context(|| format!("can't press Escape in {slug}"))?;
+        tracing::info!(agent = %slug, "closed the news of a limit that is over");
+        Ok(true)
     }
 
     /// Whether the agent shows a turn.

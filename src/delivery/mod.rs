@@ -23,7 +23,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{CrashPoint, RuntimeConfig};
-use crate::model::{Clock, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
+use crate::model::{Blocked, Clock, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::Store;
 use crate::tmux::{LONGEST_LINE, PaneId, Server};
@@ -68,6 +68,8 @@ pub struct Target<'a> {
     pub record_since: Option<Timestamp>,
     /// What the agent does, where its record is the best word for it; none where its CLI shows that itself.
     pub recorded: Option<Activity>,
+    /// Why it can't go on, where its last turn was cut off by that.
+    pub blocked: Option<Blocked>,
     /// The rule typed below every prompt.
     pub rule: Option<&'a str>,
     /// Why it is to be started anew before it gets anything new; none where it isn't.
@@ -176,6 +178,7 @@ impl Delivery {
             busy: false,
             interrupted: pressed.is_some_and(recently),
             queue_lost: false,
+            raw: prompt.source.is_raw(),
             in_box: sight.map_or(InBox::NoBox, |sight| self.in_box(prompt, typed, sight)),
             on_screen: sight.is_some_and(|sight| sight.headers.contains(&prompt.id)),
             keeps_record: target.keeps_record && !typed_before_its_record(target, prompt),

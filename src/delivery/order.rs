@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Mode, Place, Prompt};
+use crate::model::{Mode, Place, Prompt, Rank};
 
 /// A prompt that has waited this long goes before everybody who came later, whoever that is: the bound that keeps a busy
 /// channel from starving the day's nudge.
@@ -67,14 +67,19 @@ pub fn manner(prompt: &Prompt, turn: &Turn) -> Manner {
 }
 
 /// The waiting prompts that are next; `prompts` stand in the order of their arrival. What breaks a turn off comes first, and
-/// is first still once the turn is over. While one runs, what may go into it comes next: the others can't go now anyway.
+/// is first still once the turn is over, then what the fleet itself does for the conversation. While one runs, what may go into it comes next: the others can't go now anyway.
 pub fn next<'a>(prompts: &'a [Prompt], turn: &Turn, now: Timestamp) -> Option<Batch<'a>> {
     let waiting = || prompts.iter().filter(|prompt| prompt.state.name().is_waiting());
     let first = |wanted: Manner| waiting().find(|prompt| manner(prompt, turn) == wanted);
+    let fleet = || waiting().find(|prompt| prompt.source.rank() == Rank::Fleet);
     let overdue = || waiting().find(|prompt| now.duration_since(prompt.created) >= PATIENCE);
     // `min_by_key` answers the first of equals: first come, first served.
     let by_rank = || waiting().min_by_key(|prompt| prompt.source.rank());
-    let lead = first(Manner::Interrupting).or_else(|| first(Manner::Steering)).or_else(overdue).or_else(by_rank)?;
+    let lead = first(Manner::Interrupting)
+        .or_else(|| first(Manner::Steering))
+        .or_else(fleet)
+        .or_else(overdue)
+        .or_else(by_rank)?;
     Some(batch(lead, waiting(), turn))
 }
 
@@ -130,6 +135,13 @@ mod tests {
         prompts.extend((1..100).map(|second| prompt(Source::Slack, second)));
         assert_eq!(picked(&prompts, PATIENCE.as_secs() - 1), 1);
         assert_eq!(picked(&prompts, PATIENCE.as_secs()), 0);
+    }
+
+    #[test]
+    fn a_turn_that_was_cut_off_goes_on_before_what_has_waited_meanwhile() {
+        let prompts = [nudge(0), prompt(Source::Slack, 1), prompt(Source::Resume, 7200)];
+        assert_eq!(picked(&prompts, 7201), 2);
+        assert_eq!(picked(&[prompt(Source::Slack, 1), prompt(Source::Compact, 2)], 3), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::guard::{self, Hold, Sight};
 use super::order::{self, Batch, Manner, Turn};
 use super::plan::{InBox, Known, Step, Wait, look_again, plan};
 use super::{Delivery, HELD_BACK, Report, Target, is_expired, longest_line};
-use crate::model::{Evidence, Mode, Place, Prompt, PromptId, PromptState, StateName};
+use crate::model::{Blocked, Evidence, Mode, Place, Prompt, PromptId, PromptState, Source, StateName};
 use crate::runtime::{Activity, InputBox};
 use crate::store::EvidenceRow;
 use crate::tmux::LONGEST_LINE;
@@ -204,6 +204,12 @@ impl Delivery {
         known.busy = turn.runs;
         known.hold = self.what_holds(target, open, &batch, running, sight, known.hold).await?;
         let hold = known.hold.clone();
+        if let (Some(Hold::Dialog(_)), Some(sight)) = (&hold, sight)
+            && self.close_news(target, sight).await?
+        {
+            report.look_in(Some(HELD_BACK));
+            return Ok(hold);
+        }
         let step = plan(&batch.lead.state, batch.lead.since, known, self.clock.now());
         if matches!(step, Step::Type { .. }) {
             report.look_in(Some(HELD_BACK));
@@ -232,6 +238,10 @@ impl Delivery {
         }
         if let Some(why) = &target.draining {
             return Ok(Some(Hold::Draining(why.clone())));
+        }
+        let mends = batch.lead.source == Source::Compact && target.blocked == Some(Blocked::ContextFull);
+        if let Some(blocked) = target.blocked.as_ref().filter(|_| !mends) {
+            return Ok(Some(Hold::Blocked(blocked.clone())));
         }
         let hold = match (batch.manner, sight) {
             (Manner::Steering, Some(sight)) => guard::check_steering(sight).err(),

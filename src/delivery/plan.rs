@@ -67,6 +67,8 @@ pub struct Known {
     pub interrupted: bool,
     /// Whether the agent's process was started anew after its record said that the prompt waits in its own queue.
     pub queue_lost: bool,
+    /// Whether it is a command of the CLI, typed without a header: no screen shows whose it was.
+    pub raw: bool,
     /// What the box holds.
     pub in_box: InBox,
     /// Whether the prompt's header stands on the screen.
@@ -247,6 +249,11 @@ impl Way {
                     "its screen shows it, waiting for the turn",
                 )
             }
+            // No header on the screen could tell that it was run after all.
+            InBox::Nothing if known.raw && known.hold.is_none() && self.age >= GIVE_UP => {
+                uncertain("it was entered, and the agent's record does not show that it was run")
+            }
+            InBox::Nothing if known.raw && known.hold.is_none() => Step::Wait(Wait::Evidence),
             InBox::Nothing if self.age >= self.grown(JUDGE) => self.absent(known),
             InBox::Other | InBox::NoBox if self.is_hopeless(&known) => uncertain(&lost_sight(known.hold.as_ref())),
             _ => Step::Wait(Wait::Evidence),
@@ -337,7 +344,7 @@ pub fn look_again(wait: &Wait, waited: SignedDuration) -> Option<Duration> {
             Some((waited / 4).clamp(EVIDENCE_LOOK.0, EVIDENCE_LOOK.1))
         }
         Wait::Evidence => Some(Duration::from_secs(1)),
-        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_)) => None,
+        Wait::Held(Hold::NoSession | Hold::Dead | Hold::Held(_) | Hold::Blocked(_)) => None,
         Wait::Held(_) if seconds < 10 => Some(Duration::from_millis(200)),
         Wait::Held(_) => Some(Duration::from_secs(1)),
         Wait::TurnEnd => Some(Duration::from_secs(5)),

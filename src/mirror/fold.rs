@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::gauge::Gauge;
 use super::spoken::{Early, Spoken};
 use crate::model::{Evidence, Fact, Outcome, PromptId, Usage, text};
 use crate::runtime::{Record, RecordKind};
@@ -36,6 +37,8 @@ pub struct OpenTurn {
     pub prompt: Option<PromptId>,
     /// What it asks a person and waits for, as far as its records tell.
     pub asking: Option<String>,
+    /// What outlives it: how full the context is.
+    pub gauge: Gauge,
     /// At which launch of the agent it began.
     launch: i64,
     /// The text that opened it, hashed, and when.
@@ -95,6 +98,7 @@ impl OpenTurn {
     /// Folds one record in. `typed` is the text that was typed for the prompt whose header `record` holds, if any.
     pub fn fold(&mut self, seen: &Seen, launch: i64, typed: Option<&str>, now: Timestamp) -> Verdict {
         let mut yielded = Yield::default();
+        self.gauge.read(&seen.record);
         match &seen.record {
             Record::Asked { question } => self.asking = Some(question.clone()),
             // It goes on, so somebody answered.
@@ -137,6 +141,7 @@ impl OpenTurn {
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
             Record::Usage { message, usage } => self.count(message, *usage),
+            Record::Measured { .. } | Record::Compacting | Record::Compacted { .. } => {}
             Record::TurnEnded { outcome, last_words } => {
                 if !self.running || self.is_of_the_turn_before(seen, TOGETHER) {
                     return Verdict::Taken(yielded);
@@ -152,7 +157,8 @@ impl OpenTurn {
                         self.early = Some(Early::new(untold, seen.at));
                     }
                 }
-                yielded.facts.push(self.end(seen.at, outcome.clone()));
+                let outcome = self.gauge.completed(outcome);
+                yielded.facts.push(self.end(seen.at, outcome));
             }
         }
         Verdict::Taken(yielded)
@@ -211,6 +217,7 @@ impl OpenTurn {
             before: self.before.take(),
             taken: std::mem::take(&mut self.taken),
             early: self.early.take(),
+            gauge: std::mem::take(&mut self.gauge),
             ..Self::default()
         };
         yielded.facts.push((seen.at, prompt, started));

@@ -5,8 +5,10 @@
 //! take a screen for a record: what an agent without any record answered is told by `delivery`, for which its screen is the
 //! only evidence anyway.
 
+mod compaction;
 mod find;
 mod fold;
+mod gauge;
 mod memory;
 mod resume;
 mod spoken;
@@ -20,7 +22,7 @@ use jiff::Timestamp;
 
 use crate::config::CrashPoint;
 use crate::files::lines::{self, Place};
-use crate::model::{Clock, PromptId, Slug, text};
+use crate::model::{Clock, ContextUse, DialogKind, PromptId, Slug, text};
 use crate::runtime::{Activity, RecordKind, RecordSource, Runtime};
 use crate::store::{Offset, RecordBatch, Store};
 
@@ -50,6 +52,8 @@ pub struct Progress {
     pub backlog: bool,
     /// What the agent does, as far as its records tell.
     pub activity: Option<Activity>,
+    /// How full its context is, as far as its records tell.
+    pub context: Option<ContextUse>,
     /// The record files that exist, for whoever watches them.
     pub files: Vec<PathBuf>,
 }
@@ -136,6 +140,10 @@ impl Mirror {
             batch.evidence.extend(yielded.evidence);
             batch.conversation = yielded.conversation.or(batch.conversation);
         }
+        if batch.conversation.as_deref().is_some_and(|id| id != conversation) {
+            turn.gauge.emptied(0);
+        }
+        compaction::tell(&self.store, agent, &streams, &used, &mut batch).await?;
         let mut again = false;
         let mut marks = BTreeMap::new();
         for (stream, used) in streams.iter().zip(&used) {
@@ -153,6 +161,7 @@ impl Mirror {
             again,
             backlog: streams.iter().any(|stream| stream.more),
             activity: Some(activity(&turn)),
+            context: turn.gauge.context(),
             files: streams.iter().map(|stream| stream.path.clone()).collect(),
         };
         let moved = streams
@@ -207,7 +216,7 @@ impl Mirror {
 
 fn activity(turn: &OpenTurn) -> Activity {
     match (&turn.asking, turn.running) {
-        (Some(question), true) => Activity::Dialog { what: question.clone() },
+        (Some(question), true) => Activity::Dialog { kind: DialogKind::Question, what: question.clone() },
         (None, true) => Activity::Busy,
         (_, false) => Activity::Idle,
     }

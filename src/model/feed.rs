@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PromptId, Slug};
+use super::{Blocked, PromptId, Slug};
 
 /// One row of the feed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,9 @@ pub enum Outcome {
     Failed {
         /// The agent's own words.
         reason: String,
+        /// What must change before it can go on, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocked: Option<Blocked>,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Plain data and pure functions. This room must never open a file, read the environment or ask for the time: a [`Clock`]
 //! is passed in by whoever owns one.
 
+mod blocked;
 mod clock;
 mod feed;
 pub mod launch;
@@ -13,6 +14,7 @@ mod slug;
 pub mod text;
 mod transcript;
 
+pub use blocked::{Blocked, ContextUse, DialogKind};
 pub use clock::{Clock, SystemClock};
 pub use feed::{Fact, FeedRow, Outcome, Usage};
 pub use launch::{LaunchFile, LaunchFileError};

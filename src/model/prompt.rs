@@ -90,6 +90,11 @@ pub enum Source {
     Cli,
     /// A person's message in Slack.
     Slack,
+    /// The fleet itself: a turn that a limit cut off goes on.
+    Resume,
+    /// The fleet itself: the agent's CLI shall compact the conversation. The one prompt that is typed as it stands, because
+    /// its body is a command of the CLI.
+    Compact,
 }
 
 impl Source {
@@ -100,6 +105,8 @@ impl Source {
             Self::Init => "init",
             Self::Cli => "cli",
             Self::Slack => "slack",
+            Self::Resume => "resume",
+            Self::Compact => "compact",
         }
     }
 
@@ -108,13 +115,21 @@ impl Source {
         match self {
             Self::Cli | Self::Slack | Self::NudgeByHand | Self::Init => Rank::Person,
             Self::Nudge { .. } => Rank::Nudge,
+            Self::Resume | Self::Compact => Rank::Fleet,
         }
+    }
+
+    /// Whether the prompt is typed as it stands: no header in front, no rule below.
+    pub fn is_raw(&self) -> bool {
+        matches!(self, Self::Compact)
     }
 }
 
 /// Whose prompts go first, first one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    /// The conversation needs it before anything else.
+    Fleet,
     /// A person waits for it.
     Person,
     /// The schedule sent it.

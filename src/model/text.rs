@@ -27,8 +27,12 @@ pub fn header_id(text: &str) -> Option<PromptId> {
 
 /// The whole text that is typed: header, body, rule. Control characters but newline and tab are taken out (`ESC[201~` would
 /// end the paste and turn the rest into keystrokes), line ends are made `\n`, white space at the end is dropped. With `others`,
-/// which go as one message with the prompt, a numbered list of them all.
+/// which go as one message with the prompt, a numbered list of them all. A command of the CLI ([`Source::is_raw`]) is its body
+/// alone.
 pub fn compose(prompt: &Prompt, others: &[&Prompt], rule: Option<&str>) -> String {
+    if prompt.source.is_raw() {
+        return printable(&prompt.body).trim_end().to_owned();
+    }
     let mut text = header(&prompt.source, &authors(prompt, others), &prompt.id);
     if others.is_empty() {
         text.push('\n');

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Conversation, Launch, LaunchContext, RecordKind, Runtime};
+use super::{Conversation, Launch, LaunchContext, Record, RecordKind, Runtime};
 use crate::config::{Agent, Permissions, RuntimeConfig};
 use crate::tmux::Screen;
 
@@ -67,10 +67,19 @@ pub(super) fn lines(version: &str, name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Everything that such a record says, one line each.
+/// Every measure that such a record tells, one line each.
+pub(super) fn measured(runtime: &dyn Runtime, kind: RecordKind, version: &str, name: &str) -> String {
+    let lines = lines(version, name);
+    let records = lines.iter().flat_map(|line| runtime.read_record(kind, line));
+    let records = records.filter(|record| matches!(record, Record::Measured { .. }));
+    records.map(|record| format!("{record:?}\n")).collect()
+}
+
+/// Everything that such a record says but for its measures, one line each.
 pub(super) fn told(runtime: &dyn Runtime, kind: RecordKind, version: &str, name: &str) -> String {
     let lines = lines(version, name);
     let records = lines.iter().flat_map(|line| runtime.read_record(kind, line));
+    let records = records.filter(|record| !matches!(record, Record::Measured { .. }));
     records.map(|record| format!("{record:?}\n")).collect()
 }
 

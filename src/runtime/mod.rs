@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Agent, RuntimeConfig};
-use crate::model::{Outcome, Usage};
+use crate::model::{DialogKind, Outcome, Usage};
 use crate::tmux::{Key, Screen};
 
 pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
@@ -93,6 +93,11 @@ pub trait Runtime: Send + Sync {
     /// Whether a text that is typed while a turn runs reaches that turn, or the agent's own queue, and its record tells so.
     fn takes_text_while_busy(&self) -> bool {
         false
+    }
+
+    /// The command that has the CLI compact its conversation, typed as it stands; none where there is none.
+    fn compact_command(&self) -> Option<&'static str> {
+        None
     }
 
     /// How what stands in the input box is taken out of it and put back; none where that is not known.
@@ -322,6 +327,22 @@ pub enum Record {
         /// What it cost.
         usage: Usage,
     },
+    /// How full the model's context is, and when a limit ends; what is not told stays as it was told before.
+    Measured {
+        /// Tokens in the context.
+        used: Option<u64>,
+        /// Tokens that fit.
+        window: Option<u64>,
+        /// When the limit that is used up now ends.
+        limited_until: Option<Timestamp>,
+    },
+    /// The CLI took the command to compact the conversation.
+    Compacting,
+    /// The conversation was compacted.
+    Compacted {
+        /// Tokens that are left, where it tells.
+        left: Option<u64>,
+    },
     /// The turn ended.
     TurnEnded {
         /// How.
@@ -358,6 +379,8 @@ pub enum Activity {
     Busy,
     /// A dialog is open: a typed text would answer it.
     Dialog {
+        /// What kind.
+        kind: DialogKind,
         /// Which, for people.
         what: String,
     },

@@ -118,7 +118,7 @@ fn told<'a>(fact: &'a Fact, prompt: &Prompt, asked_in_slack: bool) -> (Option<Ro
             let (state, words) = match outcome {
                 Outcome::Completed => (RootState::Done, None),
                 Outcome::Interrupted => (RootState::Interrupted, Some(wording::turn_interrupted())),
-                Outcome::Failed { reason } => (RootState::Failed(reason), Some(wording::turn_failed(reason))),
+                Outcome::Failed { reason, .. } => (RootState::Failed(reason), Some(wording::turn_failed(reason))),
             };
             if asked_in_slack { (None, words.into_iter().collect()) } else { (Some(state), Vec::new()) }
         }
@@ -178,7 +178,7 @@ mod tests {
         for (outcome, state) in [
             (Outcome::Completed, ":heavy_check_mark: done"),
             (Outcome::Interrupted, ":black_square_for_stop: interrupted"),
-            (Outcome::Failed { reason: "API <500>".into() }, ":warning: failed: API &lt;500&gt;"),
+            (Outcome::Failed { reason: "API <500>".into(), blocked: None }, ":warning: failed: API &lt;500&gt;"),
         ] {
             let ended = planned(Fact::TurnEnded { outcome, usage: None }, opened());
             assert_eq!(ended, [format!("0123456789ab feed/7/0 edit {ROOT}\n{state}")]);
@@ -194,7 +194,7 @@ mod tests {
         assert!(planned(Fact::TurnStarted { summary: "s".into() }, asked()).is_empty());
         assert_eq!(planned(Fact::Said { text: "hi".into() }, asked()), ["C1/1.0 feed/7/0 reply hi"]);
         assert!(planned(Fact::TurnEnded { outcome: Outcome::Completed, usage: None }, asked()).is_empty());
-        let failed = Outcome::Failed { reason: "no credit".into() };
+        let failed = Outcome::Failed { reason: "no credit".into(), blocked: None };
         let failed = planned(Fact::TurnEnded { outcome: failed, usage: None }, asked());
         assert_eq!(failed, ["C1/1.0 feed/7/0 reply :warning: The turn failed: no credit"]);
     }

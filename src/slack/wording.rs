@@ -23,6 +23,8 @@ pub(super) fn root(prompt: &Prompt, state: RootState<'_>) -> String {
         Source::Init => ":seedling: *init*",
         Source::Cli => ":keyboard: *cli*",
         Source::Slack => ":speech_balloon: *slack*",
+        Source::Resume => ":arrow_forward: *resume*",
+        Source::Compact => ":wastebasket: *compact*",
     };
     let state = match state {
         RootState::Running => "_running_".to_owned(),

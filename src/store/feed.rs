@@ -76,6 +76,16 @@ impl Store {
         Ok(self.unreadable.without("feed row", "seq", &rows, feed_row))
     }
 
+    /// The latest rows that tell of a turn's beginning or end, the latest first.
+    pub async fn last_turns(&self, agent: &Slug, most: u32) -> anyhow::Result<Vec<FeedRow>> {
+        let rows = sqlx::query(
+            "SELECT seq, at, agent, turn, fact FROM feed WHERE agent = $1 AND (fact LIKE '{\"fact\":\"turn_ended\"%' \
+             OR fact LIKE '{\"fact\":\"turn_started\"%') ORDER BY seq DESC LIMIT $2",
+        );
+        let rows = rows.bind(agent.as_str()).bind(i64::from(most)).fetch_all(&mut *self.read().await?).await;
+        Ok(self.unreadable.without("feed row", "seq", &rows.context("can't read the feed")?, feed_row))
+    }
+
     /// When an agent last did something or was started; none where it never was.
     pub async fn last_news(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
         let at: Option<i64> = sqlx::query_scalar(

@@ -64,6 +64,13 @@ impl Store {
         Ok(self.readable(row.as_slice()).pop())
     }
 
+    /// The prompt of that dedup key.
+    pub async fn prompt_of_key(&self, key: &str) -> anyhow::Result<Option<Prompt>> {
+        let row = sqlx::query(select!("WHERE dedup_key = $1")).bind(key);
+        let row = row.fetch_optional(&mut *self.read().await?).await.context("can't read the inbox")?;
+        Ok(self.readable(row.as_slice()).pop())
+    }
+
     /// What delivery still has to see to for one agent, first come first.
     pub async fn open_prompts(&self, agent: &Slug) -> anyhow::Result<Vec<Prompt>> {
         self.waiting_prompts(Some(agent)).await

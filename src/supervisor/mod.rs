@@ -268,6 +268,12 @@ impl Supervisor {
         self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(agent);
     }
 
+    /// How many starts of an agent in a row were not followed by a good life, the first among them; 0 where it is well.
+    pub fn starts_in_vain(&self, agent: &Slug) -> u32 {
+        let starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.get(agent).map_or(0, Starts::in_vain)
+    }
+
     fn note_start(&self, agent: &Slug) {
         let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = starts.get(agent).copied();

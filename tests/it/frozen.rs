@@ -126,7 +126,7 @@ async fn a_prompt_in_any_state_of_an_older_database_is_what_it_was_and_goes_on_f
         fleet.move_clock(Timestamp::from_second(1_795_161_660).unwrap().duration_since(Timestamp::now()).as_secs());
         fleet.start().await;
         // It never was in this agent's box nor record, and it is typed only once nobody holds the agent.
-        fleet.until_state("dan", "idle").await;
+        fleet.until_state("dan", "paused").await;
         fleet.fleet(&["resume", "dan"]);
         for id in ["000000000001", "000000000002"] {
             fleet.until_prompt(id, "done", |state| state.name() == StateName::Done).await;
@@ -193,7 +193,26 @@ fn unchanged<T: DeserializeOwned + Serialize>(name: &str, frozen: &str) -> T {
 fn what_scripts_read_from_fleet_stays_as_it_is() {
     let status: Status = unchanged("status --json", include_str!("../fixtures/cli/status.json"));
     let words: Vec<&str> = status.agents.iter().map(|agent| agent.state.word()).collect();
-    assert_eq!(words, ["starting", "idle", "busy", "asking", "ended", "elsewhere", "failed"]);
+    assert_eq!(
+        words,
+        [
+            "starting",
+            "idle",
+            "busy",
+            "asking",
+            "ended",
+            "elsewhere",
+            "failed",
+            "blocked",
+            "blocked",
+            "blocked",
+            "asking",
+            "paused",
+            "held",
+            "retiring",
+            "ended"
+        ]
+    );
     assert_eq!(status.agents[5].state, AgentState::Elsewhere { program: "bash".into() });
     let trace: PromptView = unchanged("trace --json", include_str!("../fixtures/cli/trace.json"));
     assert_eq!((trace.steps.len(), trace.turn.len()), (8, 5));

@@ -1,5 +1,6 @@
 //! Whoever waits for an agent is told what for, where they asked, and once.
 
+use fleetd::daemon::protocol::AgentState;
 use std::time::Duration;
 
 use crate::support::fleet::{Fleet, seconds_to_next_nine};
@@ -17,7 +18,11 @@ async fn started(slack: &FakeSlack, more: &str) -> Fleet {
 }
 
 async fn up(fleet: &Fleet) {
-    fleet.until_state("ann", "idle").await;
+    until("the agent rests", async || {
+        let rests = |state: &AgentState| matches!(state, AgentState::Idle | AgentState::Paused { .. });
+        fleet.status().agents.iter().all(|agent| rests(&agent.state)).then_some(())
+    })
+    .await;
     until("the bridge is up", async || fleet.status().slack.is_some_and(|slack| slack.connected).then_some(())).await;
 }
 

@@ -29,6 +29,7 @@ mod real_agents;
 mod real_fleet;
 mod real_many;
 mod real_queue;
+mod real_states;
 mod real_steer;
 mod reload;
 mod runtime_conformance;

@@ -24,8 +24,8 @@ async fn a_held_agent_gets_nothing_until_it_is_let_go_and_the_hold_outlives_the_
     .await;
     fleet.kill();
     fleet.start().await;
-    fleet.until_state("ann", "idle").await;
-    assert!(fleet.fleet(&["status"]).contains("idle, held"), "{}", fleet.fleet(&["status"]));
+    fleet.until_state("ann", "paused").await;
+    assert!(fleet.fleet(&["status"]).contains("held by ann"), "{}", fleet.fleet(&["status"]));
     let output = fleet.run(&["send", "ann", "--timeout", "2s", "and for me"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert_eq!(fleet.trace(&id).steps.len(), 1);

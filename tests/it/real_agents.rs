@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fleetd::config::{Agent, Permissions, RuntimeConfig};
-use fleetd::model::Outcome;
+use fleetd::model::{DialogKind, Outcome};
 use fleetd::runtime::{
     Activity, Claude, Codex, Conversation, Identity, InputBox, LaunchContext, Record, RecordKind, RecordSource,
     Runtime, ScreenReading,
@@ -364,7 +364,7 @@ async fn shows_that_it_works(cli: Cli) {
     until("the screen is idle again", async || (rig.reading().activity == Some(Activity::Idle)).then_some(())).await;
 
     rig.paste("[fleet · cli · ann · 0123456789af]\nfail 400").await;
-    let Outcome::Failed { reason } = rig.until_ended(&id, 2).await else { panic!("an API error is a failed turn") };
+    let Outcome::Failed { reason, .. } = rig.until_ended(&id, 2).await else { panic!("an API error is a failed turn") };
     assert!(reason.contains("the fake model was told to fail"), "{reason}");
 
     rig.paste("[fleet · cli · ann · 0123456789ag]\nslow 2 never").await;
@@ -395,12 +395,13 @@ async fn asks(cli: Cli) {
     rig.paste(&format!("[fleet · cli · ann · 0123456789ah]\nask touch {}", made.display())).await;
     until("the permission dialog is open", async || {
         let reading = rig.reading();
-        let asks = reading.activity == Some(Activity::Dialog { what: "permission".into() });
+        let asks =
+            reading.activity == Some(Activity::Dialog { kind: DialogKind::Permission, what: "permission".into() });
         (asks && reading.input == InputBox::Absent).then_some(())
     })
     .await;
     if cli == Cli::Claude {
-        let waits = Some(Activity::Dialog { what: "permission prompt".into() });
+        let waits = Some(Activity::Dialog { kind: DialogKind::Permission, what: "permission prompt".into() });
         until("the state file tells of the dialog", async || (rig.state() == waits).then_some(())).await;
         let question = format!("may it use Bash: touch {}", made.display());
         until("the hook tells the question", async || {

@@ -72,13 +72,13 @@ async fn stopping_an_agent_stops_what_it_held_in_its_own_queue_too() {
         }
         let told = fleet.fleet(&["stop", slug]);
         assert_eq!(told, format!("{slug}: held; its turn was interrupted"), "{}", fleet.screen(slug));
-        fleet.until_state(slug, "idle").await;
+        fleet.until_state(slug, "paused").await;
         for id in [&first, &steers[0], &steers[1]] {
             fleet.until_prompt(id, "done", is_done).await;
         }
         assert_eq!(
             fleet.status().agents.iter().find(|agent| agent.agent.as_str() == slug).unwrap().state.word(),
-            "idle"
+            "paused"
         );
     }
     assert_eq!(model.violations(), Vec::<String>::new());

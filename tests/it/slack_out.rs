@@ -42,7 +42,7 @@ async fn a_turn_that_did_not_come_from_slack_is_told_below_one_root_that_ends_as
     let first_line = ":keyboard: *cli* by bob: fix &lt;it&gt;";
     assert_eq!(before.text, format!("{first_line}\n_running_"));
     let id = house.open("pr").await[0].id.clone();
-    let failed = Outcome::Failed { reason: "API error 529".into() };
+    let failed = Outcome::Failed { reason: "API error 529".into(), blocked: None };
     house.did("pr", Some(&id), [Fact::Asked { question: "May I?".into() }, said("two"), ended(failed)]).await;
     bridge.wake.notify_one();
     let root = house.slack.wait_message("the root's end", |message| message.text.contains("failed")).await;

@@ -213,7 +213,7 @@ impl State {
             }
             Some(Step::Crash) => effects.push(Effect::Crash),
             Some(Step::Allocate(megabytes)) => effects.push(Effect::Allocate(megabytes)),
-            Some(Step::Fail(reason)) => self.end(Outcome::Failed { reason }, effects),
+            Some(Step::Fail(reason)) => self.end(Outcome::Failed { reason, blocked: None }, effects),
             None => self.end(Outcome::Completed, effects),
         }
     }
@@ -244,7 +244,7 @@ impl State {
         match &outcome {
             Outcome::Completed => {}
             Outcome::Interrupted => self.show(Block::Note("interrupted".to_owned())),
-            Outcome::Failed { reason } => self.show(Block::Note(format!("failed: {reason}"))),
+            Outcome::Failed { reason, .. } => self.show(Block::Note(format!("failed: {reason}"))),
         }
         effects.push(Effect::Record(TranscriptEntry::TurnEnded { outcome, usage }));
         if let Some(next) = self.queue.pop_front() {

@@ -10,6 +10,7 @@ fn known() -> Known {
         busy: false,
         interrupted: false,
         queue_lost: false,
+        raw: false,
         in_box: InBox::Nothing,
         on_screen: false,
         keeps_record: true,
@@ -81,6 +82,7 @@ fn every_case() -> Vec<(PromptState, i64, Known)> {
                         busy: bits & 4 != 0,
                         interrupted: bits & 8 != 0,
                         queue_lost: bits & 16 != 0,
+                        raw: bits & 4 != 0,
                         in_box,
                         on_screen: bits & 1 != 0,
                         keeps_record: bits & 2 != 0,
@@ -407,4 +409,23 @@ fn each_situation_leads_to_its_step() {
     for (name, state, age, known, expected) in rows {
         assert_eq!(decide(&state, age, known), expected, "{name}");
     }
+}
+
+#[test]
+fn a_command_of_the_cli_that_was_entered_is_never_entered_again_for_want_of_proof() {
+    let entered = PromptState::Submitted { attempt: 1, steering: false };
+    let raw = || Known { raw: true, ..known() };
+    for age in [0, 11, 29] {
+        assert_eq!(decide(&entered, age, raw()), Step::Wait(Wait::Evidence), "{age} s");
+    }
+    let step = decide(&entered, 30, raw());
+    assert!(matches!(step, Step::Become { state: PromptState::Uncertain { .. }, .. }), "{step:?}");
+    let busy = Known { hold: Some(Hold::Busy), ..raw() };
+    assert_eq!(decide(&entered, 600, busy), Step::Wait(Wait::Evidence), "it may be at it");
+    let proven = Known { record: Some((Evidence::Hook, true)), ..raw() };
+    let confirmed = PromptState::Confirmed { by: Evidence::Hook };
+    assert!(matches!(decide(&entered, 0, proven), Step::Become { state, .. } if state == confirmed));
+    // Enter was not pressed as far as is known, and neither box nor record shows anything of it.
+    let typing = PromptState::Typing { attempt: 1, steering: false };
+    assert_eq!(decide(&typing, 10, raw()), Step::Type { attempt: 2, steering: false });
 }

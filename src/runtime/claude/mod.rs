@@ -3,6 +3,7 @@
 //! Its conversation gets its id from us, our hooks come in by a settings file of our own, and the user's settings are never
 //! touched. A prompt must never stand on its command line, and no hook runs per tool call: each costs a process.
 
+mod failure;
 mod record;
 mod screen;
 
@@ -21,6 +22,7 @@ use super::{
     RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
+use crate::model::DialogKind;
 use crate::tmux::{Key, Screen};
 
 /// The hooks that are asked for. `PreToolUse` and `PostToolUse` are not: the transcript tells the same without a process.
@@ -114,7 +116,11 @@ impl Runtime for Claude {
         match state.status.as_str() {
             "idle" => Some(Activity::Idle),
             "busy" => Some(Activity::Busy),
-            "waiting" => Some(Activity::Dialog { what: state.waiting_for.unwrap_or_else(|| "a dialog".into()) }),
+            "waiting" => {
+                let what = state.waiting_for.unwrap_or_else(|| "a dialog".into());
+                let kind = if what == "permission prompt" { DialogKind::Permission } else { DialogKind::Other };
+                Some(Activity::Dialog { kind, what })
+            }
             _ => None,
         }
     }
@@ -139,6 +145,10 @@ impl Runtime for Claude {
 
     fn takes_text_while_busy(&self) -> bool {
         true
+    }
+
+    fn compact_command(&self) -> Option<&'static str> {
+        Some("/compact")
     }
 
     fn settle(&self) -> Duration {
@@ -318,9 +328,9 @@ mod tests {
             (r#"{"status":"busy"}"#, Some(Activity::Busy)),
             (
                 r#"{"status":"waiting","waitingFor":"permission prompt"}"#,
-                Some(Activity::Dialog { what: "permission prompt".into() }),
+                Some(Activity::Dialog { kind: DialogKind::Permission, what: "permission prompt".into() }),
             ),
-            (r#"{"status":"waiting"}"#, Some(Activity::Dialog { what: "a dialog".into() })),
+            (r#"{"status":"waiting"}"#, Some(Activity::Dialog { kind: DialogKind::Other, what: "a dialog".into() })),
             (r#"{"status":"dreaming"}"#, None),
             (r#"{"pid":1}"#, None),
             (r#"{"status":"#, None),

@@ -4,9 +4,11 @@
 //! by the hooks Stop and StopFailure, or, where a person broke it off and no hook fires, by the transcript's marker; what was
 //! said only from the transcript, an API's error among it. A Stop hook runs after the transcript holds the last words.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::failure;
 use crate::model::text::first_line;
 use crate::model::{Outcome, Usage};
 use crate::runtime::Record;
@@ -35,6 +37,8 @@ const NOT_SAID: &str = "No response requested.";
 enum Hook {
     SessionStart {
         session_id: String,
+        #[serde(default)]
+        model: String,
     },
     UserPromptSubmit {
         prompt: String,
@@ -54,16 +58,39 @@ enum Hook {
     StopFailure {
         last_assistant_message: Option<String>,
         error: Option<String>,
+        /// Our hook's word for when it ran.
+        fleet_at: Option<Timestamp>,
+    },
+    /// Its end is told by the transcript.
+    PreCompact {
+        trigger: String,
     },
     #[serde(other)]
     Other,
+}
+
+/// What stands in the place of `trigger` where somebody typed the command.
+const BY_HAND: &str = "manual";
+
+/// Models that hold a million tokens; others do where their name says so (`opus[1m]`).
+const MILLION: [&str; 4] = ["claude-sonnet-5", "claude-opus-4-7", "claude-opus-4-8", "claude-fable-5"];
+
+/// Tokens that fit into a model's context.
+fn window(model: &str) -> u64 {
+    let million = model.ends_with("[1m]") || MILLION.iter().any(|name| model.starts_with(name));
+    if million { 1_000_000 } else { 200_000 }
 }
 
 /// A line of the hooks' spool: what Claude gave to the hook.
 pub(super) fn hook(line: &str) -> Vec<Record> {
     let Ok(hook) = serde_json::from_str(line) else { return Vec::new() };
     let record = match hook {
-        Hook::SessionStart { session_id } => Record::Conversation { id: session_id },
+        Hook::SessionStart { session_id, model } => {
+            let window = (!model.is_empty()).then(|| window(&model));
+            let measured =
+                window.map(|window| Record::Measured { used: None, window: Some(window), limited_until: None });
+            return std::iter::once(Record::Conversation { id: session_id }).chain(measured).collect();
+        }
         Hook::UserPromptSubmit { prompt } => Record::Prompt { text: prompt },
         Hook::PermissionRequest { tool_name, tool_input } => {
             Record::Asked { question: question(&tool_name, &tool_input) }
@@ -76,12 +103,14 @@ pub(super) fn hook(line: &str) -> Vec<Record> {
             outcome: Outcome::Completed,
             last_words: last_assistant_message.and_then(|text| trimmed(&text)),
         },
-        Hook::StopFailure { last_assistant_message, error } => {
+        Hook::StopFailure { last_assistant_message, error, fleet_at } => {
             let last_words = last_assistant_message.and_then(|text| trimmed(&text));
+            let blocked = failure::blocked(error.as_deref(), last_words.as_deref().unwrap_or_default(), fleet_at);
             let reason = last_words.clone().or(error).unwrap_or_else(|| "the model's API failed".into());
-            Record::TurnEnded { outcome: Outcome::Failed { reason }, last_words }
+            Record::TurnEnded { outcome: Outcome::Failed { reason, blocked }, last_words }
         }
-        Hook::Notification { .. } | Hook::Other => return Vec::new(),
+        Hook::PreCompact { trigger } if trigger == BY_HAND => Record::Compacting,
+        Hook::Notification { .. } | Hook::PreCompact { .. } | Hook::Other => return Vec::new(),
     };
     vec![record]
 }
@@ -116,6 +145,13 @@ struct Line {
     message: Option<Message>,
     attachment: Option<Attachment>,
     origin: Option<Origin>,
+    compact_metadata: Option<Compaction>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Compaction {
+    post_tokens: Option<u64>,
 }
 
 /// What becomes of a text that is submitted while a turn runs. `dequeue` and `remove` name no text: what they take follows
@@ -204,6 +240,9 @@ pub(super) fn transcript(text: &str) -> Vec<Record> {
             if kind == "queued_command" && of_a_person(origin.as_ref()) =>
         {
             user(&prompt).map(into_the_turn).into_iter().collect()
+        }
+        ("system", ..) => {
+            line.compact_metadata.map(|done| Record::Compacted { left: done.post_tokens }).into_iter().collect()
         }
         ("queue-operation", ..) => queue_operation(text).into_iter().collect(),
         _ => Vec::new(),

@@ -4,24 +4,26 @@
 //! The input box is a row that begins with `❯` and a no-break space between two rules; the history and every dialog write
 //! `❯` with a plain space. While a dialog is open there is no box, so no word an agent says can look like a dialog.
 
+use crate::model::DialogKind;
 use crate::runtime::{Activity, InputBox, ScreenReading};
 use crate::tmux::{Row, Screen};
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells; the last is for dialogs that have no row of
 /// their own.
-const DIALOGS: [(&str, &str); 12] = [
-    ("Choose the text style", "first start: theme"),
-    ("Press Enter to continue", "first start: notes"),
-    ("Select login method", "login"),
-    ("Detected a custom API key", "approval of the API key"),
-    ("Is this a project you created or one you trust", "trust in the directory"),
-    ("running in Bypass Permissions mode", "warning about skipped questions"),
-    ("Resume session", "choice of a conversation"),
-    ("Do you want to", "permission"),
-    ("Enter to select", "question"),
-    ("Type to filter · Enter", "settings"),
-    ("Esc to cancel", "a dialog"),
-    ("Showing detailed transcript", "the detailed transcript (Ctrl-O)"),
+const DIALOGS: [(&str, &str, DialogKind); 13] = [
+    ("Choose the text style", "first start: theme", DialogKind::Other),
+    ("Press Enter to continue", "first start: notes", DialogKind::Other),
+    ("Select login method", "login", DialogKind::Login),
+    ("Detected a custom API key", "approval of the API key", DialogKind::Login),
+    ("Is this a project you created or one you trust", "trust in the directory", DialogKind::Trust),
+    ("running in Bypass Permissions mode", "warning about skipped questions", DialogKind::Other),
+    ("Resume session", "choice of a conversation", DialogKind::Other),
+    ("Stop and wait for limit to reset", "news of a limit", DialogKind::Limit),
+    ("Do you want to", "permission", DialogKind::Permission),
+    ("Enter to select", "question", DialogKind::Question),
+    ("Type to filter · Enter", "settings", DialogKind::Other),
+    ("Esc to cancel", "a dialog", DialogKind::Other),
+    ("Showing detailed transcript", "the detailed transcript (Ctrl-O)", DialogKind::Other),
 ];
 
 /// The footer of a Claude that would answer every prompt by asking for a login.
@@ -35,15 +37,15 @@ const NEAR: usize = 12;
 
 pub(super) fn read(screen: &Screen) -> ScreenReading {
     let Some(place) = find(&screen.rows) else {
-        let dialog = DIALOGS.iter().find(|(mark, _)| screen.rows.iter().any(|row| row.text.contains(mark)));
-        let activity = dialog.map(|(_, what)| Activity::Dialog { what: (*what).to_owned() });
+        let dialog = DIALOGS.iter().find(|(mark, ..)| screen.rows.iter().any(|row| row.text.contains(mark)));
+        let activity = dialog.map(|(_, what, kind)| Activity::Dialog { kind: *kind, what: (*what).to_owned() });
         return ScreenReading { activity, input: InputBox::Absent };
     };
     let above = &screen.rows[place.first.saturating_sub(NEAR)..place.first];
     let below = &screen.rows[place.end..];
     let shows = |mark: &str| below.iter().any(|row| row.text.contains(mark));
     let activity = if shows(NOT_LOGGED_IN) {
-        Activity::Dialog { what: "not logged in: attach and run /login".into() }
+        Activity::Dialog { kind: DialogKind::Login, what: "not logged in: attach and run /login".into() }
     } else if shows("esc to interrupt") || above.iter().any(spins) {
         Activity::Busy
     } else {
@@ -123,6 +125,10 @@ mod tests {
             ("idle-after-turn", Activity::Idle, InputBox::Empty),
             ("interrupted", Activity::Idle, InputBox::Empty),
             ("api-error", Activity::Idle, InputBox::Empty),
+            ("usage-limit-waits", Activity::Idle, InputBox::Empty),
+            ("context-full", Activity::Idle, InputBox::Empty),
+            ("login-expired", Activity::Idle, InputBox::Empty),
+            ("out-of-credits", Activity::Idle, InputBox::Empty),
             ("busy", Activity::Busy, InputBox::Empty),
             ("busy-tool", Activity::Busy, InputBox::Empty),
             ("busy-queued", Activity::Busy, InputBox::Empty),
@@ -138,24 +144,28 @@ mod tests {
 
     #[test]
     fn no_open_dialog_is_ever_taken_for_a_place_to_type() {
-        for (name, dialog) in [
-            ("dialog-theme", "first start: theme"),
-            ("dialog-security", "first start: notes"),
-            ("dialog-login", "login"),
-            ("dialog-api-key", "approval of the API key"),
-            ("dialog-trust", "trust in the directory"),
-            ("dialog-bypass", "warning about skipped questions"),
-            ("dialog-resume", "choice of a conversation"),
-            ("dialog-permission", "permission"),
-            ("dialog-question", "question"),
-            ("dialog-model", "a dialog"),
-            ("dialog-config", "settings"),
-            ("transcript", "the detailed transcript (Ctrl-O)"),
+        for (name, dialog, kind) in [
+            ("dialog-theme", "first start: theme", DialogKind::Other),
+            ("dialog-security", "first start: notes", DialogKind::Other),
+            ("dialog-login", "login", DialogKind::Login),
+            ("dialog-api-key", "approval of the API key", DialogKind::Login),
+            ("dialog-trust", "trust in the directory", DialogKind::Trust),
+            ("dialog-bypass", "warning about skipped questions", DialogKind::Other),
+            ("dialog-resume", "choice of a conversation", DialogKind::Other),
+            ("dialog-permission", "permission", DialogKind::Permission),
+            ("dialog-question", "question", DialogKind::Question),
+            ("dialog-model", "a dialog", DialogKind::Other),
+            ("dialog-config", "settings", DialogKind::Other),
+            ("usage-limit", "news of a limit", DialogKind::Limit),
+            ("transcript", "the detailed transcript (Ctrl-O)", DialogKind::Other),
         ] {
-            assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
+            let activity = Some(Activity::Dialog { kind, what: dialog.into() });
+            assert_eq!(reading(name), (activity, InputBox::Absent), "{name}");
         }
         let (activity, _) = reading("dialog-not-logged-in");
-        assert!(matches!(activity, Some(Activity::Dialog { what }) if what.starts_with("not logged in")));
+        assert!(
+            matches!(activity, Some(Activity::Dialog { kind: DialogKind::Login, what }) if what.starts_with("not logged in"))
+        );
     }
 
     #[test]

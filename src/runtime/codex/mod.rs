@@ -72,6 +72,10 @@ impl Runtime for Codex {
         true
     }
 
+    fn compact_command(&self) -> Option<&'static str> {
+        Some("/compact")
+    }
+
     fn settle(&self) -> Duration {
         Duration::from_millis(200)
     }

@@ -5,11 +5,12 @@
 //! comes when a call begins; tokens from `token_usage_record`, one per answer of the model. The file is in order, so a turn's
 //! end needs no last words to wait for.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::text::first_line;
-use crate::model::{Outcome, Usage};
+use crate::model::{Blocked, Outcome, Usage};
 use crate::runtime::Record;
 
 /// How much of a tool's input is shown.
@@ -22,6 +23,7 @@ enum Line {
     ResponseItem(ResponseItem),
     EventMsg(Event),
     TokenUsageRecord(Tokens),
+    Compacted {},
     #[serde(other)]
     Other,
 }
@@ -62,6 +64,10 @@ enum Event {
         error: Option<Failure>,
     },
     TurnAborted {},
+    TokenCount {
+        info: Option<TokenInfo>,
+        rate_limits: Option<Limits>,
+    },
     #[serde(other)]
     Other,
 }
@@ -69,6 +75,43 @@ enum Event {
 #[derive(Deserialize)]
 struct Failure {
     message: String,
+    #[serde(default)]
+    codex_error_info: Value,
+}
+
+#[derive(Deserialize)]
+struct TokenInfo {
+    last_token_usage: Total,
+    model_context_window: Option<u64>,
+}
+
+/// Right after a compaction only the total tells what is left.
+#[derive(Deserialize)]
+struct Total {
+    total_tokens: u64,
+}
+
+/// What the account may use.
+#[derive(Deserialize)]
+struct Limits {
+    primary: Option<Limit>,
+    secondary: Option<Limit>,
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    used_percent: f64,
+    /// In seconds since 1970.
+    resets_at: Option<i64>,
+}
+
+impl Limits {
+    /// When everything that is used up now is there again.
+    fn over_at(&self) -> Option<Timestamp> {
+        let used_up =
+            [&self.primary, &self.secondary].into_iter().flatten().filter(|limit| limit.used_percent >= 100.0);
+        used_up.filter_map(|limit| Timestamp::from_second(limit.resets_at?).ok()).max()
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,6 +156,7 @@ pub(super) fn rollout(line: &str) -> Vec<Record> {
             message: tokens.response_id,
             usage: Usage { input: tokens.usage.input_tokens, output: tokens.usage.output_tokens },
         }),
+        Line::Compacted {} => Some(Record::Compacted { left: None }),
         Line::Other => None,
     };
     record.into_iter().collect()
@@ -130,7 +174,16 @@ fn event(event: Event) -> Option<Record> {
                 .filter(|said| *said != Record::Said { text: String::new() });
         }
         Event::TaskComplete { error: None } => Outcome::Completed,
-        Event::TaskComplete { error: Some(failure) } => Outcome::Failed { reason: failure_text(failure.message) },
+        Event::TaskComplete { error: Some(failure) } => {
+            let blocked = blocked(&failure);
+            Outcome::Failed { reason: failure_text(failure.message), blocked }
+        }
+        Event::TokenCount { info, rate_limits } => {
+            let (used, window) =
+                info.map_or((None, None), |info| (Some(info.last_token_usage.total_tokens), info.model_context_window));
+            let limited_until = rate_limits.as_ref().and_then(Limits::over_at);
+            return Some(Record::Measured { used, window, limited_until });
+        }
         Event::TurnAborted {} => Outcome::Interrupted,
         Event::ItemCompleted { item: Item::Other } | Event::Other => return None,
     };
@@ -140,6 +193,24 @@ fn event(event: Event) -> Option<Record> {
 fn text(parts: Vec<Part>) -> Option<String> {
     let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// What must change before the agent can go on: by Codex's own name for the failure, or the API's status. When a used-up
+/// limit ends stands in the `token_count` before it.
+fn blocked(failure: &Failure) -> Option<Blocked> {
+    match failure.codex_error_info.as_str() {
+        Some("usage_limit_exceeded" | "quota_exceeded") => return Some(Blocked::UsageLimit { until: None }),
+        Some("context_window_exceeded") => return Some(Blocked::ContextFull),
+        Some("server_overloaded") => return Some(Blocked::RateLimited { until: None }),
+        Some("unauthorized") => return Some(Blocked::Login { what: failure.message.clone() }),
+        _ => {}
+    }
+    let named = failure.codex_error_info.as_object()?.values().next()?;
+    match named["http_status_code"].as_u64()? {
+        401 | 403 => Some(Blocked::Login { what: failure.message.clone() }),
+        429 | 503 | 529 => Some(Blocked::RateLimited { until: None }),
+        _ => None,
+    }
 }
 
 /// The API's own words, taken out of the JSON that Codex passes on where it does.

@@ -3,6 +3,7 @@
 //! The composer is the last row that begins with a bright `›`: the history's sign is dim. A dialog puts its own bright `›`
 //! before the chosen answer and a row beneath that says which key takes it; the composer has no such row.
 
+use crate::model::DialogKind;
 use crate::runtime::{Activity, InputBox, ScreenReading};
 use crate::tmux::{Row, Screen};
 
@@ -11,13 +12,14 @@ const HINTS: [&str; 5] =
     ["Press enter to confirm", "Press enter to continue", "enter continue", "enter resume", "enter select · esc back"];
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells.
-const DIALOGS: [(&str, &str); 6] = [
-    ("Would you like to run the following command?", "permission"),
-    ("Trust this folder?", "trust in the directory"),
-    ("Sign in with ChatGPT", "login"),
-    ("Resume a previous session", "choice of a conversation"),
-    ("Select Model and Effort", "choice of a model"),
-    ("Update Model Permissions", "choice of permissions"),
+const DIALOGS: [(&str, &str, DialogKind); 7] = [
+    ("Would you like to run the following command?", "permission", DialogKind::Permission),
+    ("Trust this folder?", "trust in the directory", DialogKind::Trust),
+    ("Sign in with ChatGPT", "login", DialogKind::Login),
+    ("Approaching rate limits", "news of a limit", DialogKind::Limit),
+    ("Resume a previous session", "choice of a conversation", DialogKind::Other),
+    ("Select Model and Effort", "choice of a model", DialogKind::Other),
+    ("Update Model Permissions", "choice of permissions", DialogKind::Other),
 ];
 
 /// How many rows above the composer are looked at for the line of a running turn.
@@ -28,9 +30,10 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     let composer = rows.iter().rposition(is_bright_sign);
     let hinted = rows[composer.unwrap_or(0)..].iter().any(|row| HINTS.iter().any(|hint| row.text.contains(hint)));
     if hinted {
-        let dialog = DIALOGS.iter().find(|(mark, _)| rows.iter().any(|row| row.text.contains(mark)));
-        let what = dialog.map_or("a dialog", |(_, what)| what).to_owned();
-        return ScreenReading { activity: Some(Activity::Dialog { what }), input: InputBox::Absent };
+        let dialog = DIALOGS.iter().find(|(mark, ..)| rows.iter().any(|row| row.text.contains(mark)));
+        let (what, kind) = dialog.map_or(("a dialog", DialogKind::Other), |(_, what, kind)| (what, *kind));
+        let activity = Some(Activity::Dialog { kind, what: what.to_owned() });
+        return ScreenReading { activity, input: InputBox::Absent };
     }
     let Some(composer) = composer.filter(|&index| rows[index].text.starts_with('›')) else {
         return ScreenReading { activity: None, input: InputBox::Absent };
@@ -89,6 +92,10 @@ mod tests {
             ("idle-after-turn", Activity::Idle, InputBox::Empty),
             ("interrupted", Activity::Idle, InputBox::Empty),
             ("api-error", Activity::Idle, InputBox::Empty),
+            ("usage-limit-waits", Activity::Idle, InputBox::Empty),
+            ("context-full", Activity::Idle, InputBox::Empty),
+            ("login-expired", Activity::Idle, InputBox::Empty),
+            ("rate-limited", Activity::Idle, InputBox::Empty),
             ("busy", Activity::Busy, InputBox::Empty),
             ("busy-tool", Activity::Busy, InputBox::Empty),
             ("shortcuts", Activity::Idle, InputBox::Empty),
@@ -110,15 +117,17 @@ mod tests {
 
     #[test]
     fn no_open_dialog_is_ever_taken_for_a_place_to_type() {
-        for (name, dialog) in [
-            ("dialog-approval", "permission"),
-            ("dialog-trust", "trust in the directory"),
-            ("dialog-login", "login"),
-            ("dialog-resume", "choice of a conversation"),
-            ("dialog-model", "choice of a model"),
-            ("dialog-permissions", "choice of permissions"),
+        for (name, dialog, kind) in [
+            ("dialog-approval", "permission", DialogKind::Permission),
+            ("dialog-trust", "trust in the directory", DialogKind::Trust),
+            ("dialog-login", "login", DialogKind::Login),
+            ("usage-limit", "news of a limit", DialogKind::Limit),
+            ("dialog-resume", "choice of a conversation", DialogKind::Other),
+            ("dialog-model", "choice of a model", DialogKind::Other),
+            ("dialog-permissions", "choice of permissions", DialogKind::Other),
         ] {
-            assert_eq!(reading(name), (Some(Activity::Dialog { what: dialog.into() }), InputBox::Absent), "{name}");
+            let activity = Some(Activity::Dialog { kind, what: dialog.into() });
+            assert_eq!(reading(name), (activity, InputBox::Absent), "{name}");
         }
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::runtime::fixture::{lines, told};
+use crate::runtime::fixture::{lines, measured, told};
 use crate::runtime::{Claude, RecordKind};
 
 const VERSION: &str = "claude-2.1.197";
@@ -145,7 +145,7 @@ fn real_hooks_tell_every_prompt_question_and_turn_s_end_and_a_new_conversation()
     TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
     Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
     Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
-    TurnEnded { outcome: Failed { reason: "API Error: 400 the fake model was told to fail" }, last_words: Some("API Error: 400 the fake model was told to fail") }
+    TurnEnded { outcome: Failed { reason: "API Error: 400 the fake model was told to fail", blocked: None }, last_words: Some("API Error: 400 the fake model was told to fail") }
     Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
     Asked { question: "Which colour? (Red / Blue)" }
     TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
@@ -156,6 +156,7 @@ fn real_hooks_tell_every_prompt_question_and_turn_s_end_and_a_new_conversation()
     Conversation { id: "9f0a9175-6095-4f2d-a544-a48772867b7f" }
     Prompt { text: "[fleet · cli · ann · 000000000009]\nhi" }
     TurnEnded { outcome: Completed, last_words: Some("Done: **000000000009** is `finished`.") }
+    Compacting
     Prompt { text: "[fleet · cli · ann · 0123456789am]\nslow 1 g9" }
     TurnEnded { outcome: Completed, last_words: Some("chunk 1 of 1 for 0123456789am") }
     Prompt { text: "[fleet · cli · ann · 0123456789an]\nhi queued" }
@@ -212,5 +213,59 @@ proptest! {
             let spliced = half.clone() + &line;
             let (_, _, _, _) = (hook(&half), transcript(&half), hook(&spliced), transcript(&spliced));
         }
+    }
+}
+
+#[test]
+fn every_real_failure_says_what_must_change_and_a_compaction_is_told() {
+    insta::assert_snapshot!(told(&Claude, RecordKind::Hooks, VERSION, "hooks-states.jsonl"), @r#"
+    Conversation { id: "fde63ee1-6897-45ab-a389-e0662d6a9943" }
+    TurnEnded { outcome: Failed { reason: "You've hit your session limit · resets 12am (Europe/Berlin)", blocked: Some(UsageLimit { until: Some(2026-11-20T23:01:00Z) }) }, last_words: Some("You've hit your session limit · resets 12am (Europe/Berlin)") }
+    Conversation { id: "fde63ee1-6897-45ab-a389-e0662d6a9943" }
+    TurnEnded { outcome: Failed { reason: "Prompt is too long", blocked: Some(ContextFull) }, last_words: Some("Prompt is too long") }
+    TurnEnded { outcome: Failed { reason: "Please run /login · API Error: 401 OAuth token has expired. Please obtain a new token or refresh your existing token.", blocked: Some(Login { what: "Please run /login · API Error: 401 OAuth token has expired. Please obtain a new token or refresh your existing token." }) }, last_words: Some("Please run /login · API Error: 401 OAuth token has expired. Please obtain a new token or refresh your existing token.") }
+    TurnEnded { outcome: Failed { reason: "API Error: Server is temporarily limiting requests (not your usage limit) · This request would exceed the rate limit for your organization of 50 requests per minute.", blocked: Some(RateLimited { until: None }) }, last_words: Some("API Error: Server is temporarily limiting requests (not your usage limit) · This request would exceed the rate limit for your organization of 50 requests per minute.") }
+    TurnEnded { outcome: Failed { reason: "Credit balance is too low", blocked: Some(UsageLimit { until: None }) }, last_words: Some("Credit balance is too low") }
+    Conversation { id: "9b6cece5-5c64-4471-966a-f9b228c7252a" }
+    Compacting
+    Compacting
+    Conversation { id: "9b6cece5-5c64-4471-966a-f9b228c7252a" }
+    "#);
+    insta::assert_snapshot!(measured(&Claude, RecordKind::Hooks, VERSION, "hooks-states.jsonl"), @r#"
+    Measured { used: None, window: Some(1000000), limited_until: None }
+    Measured { used: None, window: Some(1000000), limited_until: None }
+    Measured { used: None, window: Some(1000000), limited_until: None }
+    Measured { used: None, window: Some(1000000), limited_until: None }
+    "#);
+    insta::assert_snapshot!(told(&Claude, RecordKind::Transcript, VERSION, "transcript-states.jsonl"), @r#"
+    Said { text: "You've hit your session limit · resets 12am (Europe/Berlin)" }
+    Compacted { left: Some(799) }
+    Said { text: "Prompt is too long" }
+    Said { text: "Please run /login · API Error: 401 OAuth token has expired. Please obtain a new token or refresh your existing token." }
+    Said { text: "API Error: Server is temporarily limiting requests (not your usage limit) · This request would exceed the rate limit for your organization of 50 requests per minute." }
+    Said { text: "Credit balance is too low" }
+    Usage { message: "msg_0033", usage: Usage { input: 170103, output: 50 } }
+    Said { text: "Done: ok." }
+    Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: ok." }
+    Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: ok." }
+    Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }
+    Said { text: "Done: ok." }
+    Compacted { left: Some(725) }
+    "#);
+}
+
+#[test]
+fn a_model_that_holds_a_million_tokens_is_not_compacted_at_a_fifth_of_them() {
+    for (model, tokens) in [
+        ("claude-opus-4-8[1m]", 1_000_000),
+        ("claude-sonnet-5", 1_000_000),
+        ("claude-sonnet-4-6[1m]", 1_000_000),
+        ("claude-sonnet-4-6", 200_000),
+        ("claude-haiku-4-5-20251001", 200_000),
+        ("something of tomorrow", 200_000),
+    ] {
+        assert_eq!(window(model), tokens, "{model}");
     }
 }

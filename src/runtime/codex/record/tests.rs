@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::runtime::fixture::{lines, told};
+use crate::runtime::fixture::{lines, measured, told};
 use crate::runtime::{Codex, RecordKind};
 
 const VERSION: &str = "codex-0.169.0";
@@ -29,7 +29,7 @@ fn a_real_rollout_tells_each_prompt_and_each_word_once() {
     Taken { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
     TurnEnded { outcome: Interrupted, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
-    TurnEnded { outcome: Failed { reason: "the fake model was told to fail" }, last_words: None }
+    TurnEnded { outcome: Failed { reason: "the fake model was told to fail", blocked: None }, last_words: None }
     Taken { text: "line 0 of a long prompt\twith tab  \nline …" }
     Said { text: "Done: **48bc13d15706** is `finished`." }
     Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
@@ -85,7 +85,7 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
     Usage { message: "resp_0004", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
-    TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors." }, last_words: None }
+    TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors.", blocked: None }, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     UsedTool { tool: "exec_command", detail: "sleep 4; echo hi" }
     Usage { message: "resp_0007", usage: Usage { input: 123, output: 50 } }
@@ -119,4 +119,47 @@ proptest! {
         let half: String = real.chars().take(cut.index(real.len())).collect();
         let (_, _) = (rollout(&half), rollout(&(half.clone() + &line)));
     }
+}
+
+#[test]
+fn every_real_failure_says_what_must_change_and_a_compaction_is_told() {
+    insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-states.jsonl"), @r#"
+    Taken { text: "[fleet · cli · ann · 0123456789ab]\nhello" }
+    Said { text: "Done: ok." }
+    Usage { message: "resp_0002", usage: Usage { input: 123, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789ac]\nlimit 7200" }
+    TurnEnded { outcome: Failed { reason: "You’ve hit your usage limit. Upgrade to Pro (https://chatgpt.com/explore/pro), visit https://chatgpt.com/settings/usage to purchase more credits or try again at Nov 21st, 2026 12:00 AM.", blocked: Some(UsageLimit { until: None }) }, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789ad]\nfull" }
+    TurnEnded { outcome: Failed { reason: "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before retrying.", blocked: Some(ContextFull) }, last_words: None }
+    Usage { message: "resp_0013", usage: Usage { input: 123, output: 50 } }
+    Compacted { left: None }
+    Taken { text: "[fleet · cli · ann · 0123456789ae]\nexpired" }
+    TurnEnded { outcome: Failed { reason: "unexpected status 401 Unauthorized: Your authentication token has expired. Please try signing in again., url: http://127.0.0.1:18431/v1/responses", blocked: Some(Login { what: "unexpected status 401 Unauthorized: Your authentication token has expired. Please try signing in again., url: http://127.0.0.1:18431/v1/responses" }) }, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789af]\noverloaded" }
+    TurnEnded { outcome: Failed { reason: "Selected model is at capacity. Please try a different model.", blocked: Some(RateLimited { until: None }) }, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789ag]\nrate" }
+    TurnEnded { outcome: Failed { reason: "exceeded retry limit, last status: 429 Too Many Requests", blocked: Some(RateLimited { until: None }) }, last_words: None }
+    Taken { text: "[fleet · cli · ann · 0123456789ab]\nremember\ntokens 220000" }
+    Said { text: "Done: ok." }
+    Usage { message: "resp_0034", usage: Usage { input: 220000, output: 50 } }
+    TurnEnded { outcome: Completed, last_words: None }
+    Usage { message: "resp_0036", usage: Usage { input: 123, output: 50 } }
+    Compacted { left: None }
+    TurnEnded { outcome: Completed, last_words: None }
+    "#);
+    insta::assert_snapshot!(measured(&Codex, RecordKind::Transcript, VERSION, "rollout-states.jsonl"), @r#"
+    Measured { used: Some(173), window: Some(258400), limited_until: None }
+    Measured { used: Some(173), window: Some(258400), limited_until: Some(2026-11-20T23:00:55Z) }
+    Measured { used: Some(173), window: Some(258400), limited_until: None }
+    Measured { used: Some(258227), window: Some(258400), limited_until: None }
+    Measured { used: Some(258227), window: Some(258400), limited_until: None }
+    Measured { used: Some(173), window: Some(258400), limited_until: None }
+    Measured { used: Some(6407), window: Some(258400), limited_until: None }
+    Measured { used: Some(6407), window: Some(258400), limited_until: None }
+    Measured { used: Some(220050), window: Some(258400), limited_until: None }
+    Measured { used: Some(220050), window: Some(258400), limited_until: None }
+    Measured { used: Some(173), window: Some(258400), limited_until: None }
+    Measured { used: Some(6389), window: Some(258400), limited_until: None }
+    "#);
 }

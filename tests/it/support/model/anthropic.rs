@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Checked, Message, Reply, Request, Shared, TOKENS, event, reply_to, stream};
+use super::{
+    Checked, Message, Refusal, Reply, Request, Shared, TOKENS, event, in_seconds, reply_to, stream, tokens_read,
+};
 
 /// Text blocks that begin so are the CLI's own, not a person's.
 const ASIDES: [&str; 3] = ["<system-reminder>", "<local-command", "<command-"];
@@ -35,12 +37,16 @@ pub(super) fn messages(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) -
     if let Reply::Fail { status } = reply {
         return refuse(status, "the fake model was told to fail");
     }
+    if let Reply::Refuse(refusal) = reply {
+        return refuse_account(&refusal);
+    }
+    let read = tokens_read(&request);
     let id = {
         let mut seen = shared.seen();
         seen.answers += 1;
         format!("msg_{:04}", seen.answers)
     };
-    if streamed { answer(shared, id, request.model, reply) } else { whole(&id, &request.model, &reply) }
+    if streamed { answer(shared, id, request.model, reply, read) } else { whole(&id, &request.model, &reply, read) }
 }
 
 fn refuse(status: u16, why: &str) -> Response {
@@ -53,6 +59,37 @@ fn refuse(status: u16, why: &str) -> Response {
     };
     let body = json!({"type": "error", "error": {"type": kind, "message": why}, "request_id": "req_fake"});
     (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+/// The headers are those by which Claude Code tells a used-up allowance from a moment's refusal.
+fn refuse_account(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Full => refuse(400, "prompt is too long: 215000 tokens > 200000 maximum"),
+        Refusal::Expired => {
+            refuse(401, "OAuth token has expired. Please obtain a new token or refresh your existing token.")
+        }
+        Refusal::Limit { seconds } => {
+            let mut response =
+                refuse(429, "This request would exceed your account's rate limit. Please try again later.");
+            let reset = in_seconds(*seconds).to_string();
+            for (name, value) in [
+                ("status", "rejected"),
+                ("reset", &reset),
+                ("representative-claim", "five_hour"),
+                ("5h-reset", &reset),
+                ("5h-utilization", "1.0"),
+                ("overage-status", "rejected"),
+                ("overage-disabled-reason", "org_level_disabled"),
+            ] {
+                let name = format!("anthropic-ratelimit-unified-{name}");
+                response.headers_mut().insert(
+                    axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    axum::http::HeaderValue::from_str(value).unwrap(),
+                );
+            }
+            response
+        }
+    }
 }
 
 fn check(headers: &HeaderMap, body: &Value) -> Checked<Request> {
@@ -122,8 +159,8 @@ fn check_tool_results(messages: &[Value]) -> Checked<()> {
     Ok(())
 }
 
-fn usage() -> Value {
-    json!({"input_tokens": TOKENS.0, "cache_read_input_tokens": TOKENS.1, "cache_creation_input_tokens": TOKENS.2, "output_tokens": TOKENS.3})
+fn usage(read: u64) -> Value {
+    json!({"input_tokens": read, "cache_read_input_tokens": TOKENS.1, "cache_creation_input_tokens": TOKENS.2, "output_tokens": TOKENS.3})
 }
 
 fn tool_use(reply: &Reply, id: &str) -> Option<Value> {
@@ -134,27 +171,27 @@ fn tool_use(reply: &Reply, id: &str) -> Option<Value> {
             json!({"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false,
                 "options": [{"label": "Red", "description": "like fire"}, {"label": "Blue", "description": "like the sea"}]}]}),
         ),
-        Reply::Text { .. } | Reply::Fail { .. } => return None,
+        Reply::Text { .. } | Reply::Fail { .. } | Reply::Refuse(_) => return None,
     };
     Some(json!({"type": "tool_use", "id": format!("toolu_{id}"), "name": name, "input": input}))
 }
 
-fn whole(id: &str, model: &str, reply: &Reply) -> Response {
+fn whole(id: &str, model: &str, reply: &Reply, read: u64) -> Response {
     let (content, stop) = match (tool_use(reply, id), reply) {
         (Some(block), _) => (block, "tool_use"),
         (None, Reply::Text { chunks, .. }) => (json!({"type": "text", "text": chunks.concat()}), "end_turn"),
         (None, _) => unreachable!("refused before"),
     };
     let body = json!({"id": id, "type": "message", "role": "assistant", "model": model, "content": [content], "stop_reason": stop,
-        "stop_sequence": null, "usage": usage()});
+        "stop_sequence": null, "usage": usage(read)});
     Json(body).into_response()
 }
 
-fn answer(shared: Arc<Shared>, id: String, model: String, reply: Reply) -> Response {
+fn answer(shared: Arc<Shared>, id: String, model: String, reply: Reply, read: u64) -> Response {
     stream(move |sender| async move {
         let say = async |body: Value| sender.send(event(&body)).await.is_ok();
         say(json!({"type": "message_start", "message": {"id": id, "type": "message", "role": "assistant", "model": model,
-            "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage()}}))
+            "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage(read)}}))
         .await;
         let call = tool_use(&reply, &id);
         if let Reply::Text { chunks, gate } = &reply {
@@ -174,7 +211,7 @@ fn answer(shared: Arc<Shared>, id: String, model: String, reply: Reply) -> Respo
         }
         say(json!({"type": "content_block_stop", "index": 0})).await;
         let stop = if call.is_some() { "tool_use" } else { "end_turn" };
-        say(json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": usage()}))
+        say(json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": usage(read)}))
             .await;
         say(json!({"type": "message_stop"})).await;
     })

@@ -9,6 +9,11 @@
 //! | `ask command` | the same, but such that Codex asks a person first (Claude asks by its own rules) |
 //! | `question` | Claude's AskUserQuestion, then text |
 //! | `fail 529` | an API error of that status, for every attempt |
+//! | `limit 7200` | the account's usage limit is reached, for so many seconds |
+//! | `full` | the conversation does not fit into the model's context |
+//! | `expired` | the login is over |
+//! | `tokens 900000` | a short answer that claims to have read so many tokens |
+//! | a request to compact the conversation | a summary that names every prompt's id |
 //! | anything else | a short Markdown answer that names the prompt's id |
 //!
 //! It never takes a request that the real API would refuse: it answers 400 and remembers why ([`FakeModel::violations`]).
@@ -76,6 +81,11 @@ impl Request {
         self.prompts().last().unwrap_or_default()
     }
 
+    /// Whether it is the CLI's own request for a summary of the conversation.
+    pub fn asks_for_a_summary(&self) -> bool {
+        SUMMARIES.iter().any(|start| self.newest_prompt().starts_with(start))
+    }
+
     /// Whether some prompt holds that text.
     pub fn remembers(&self, text: &str) -> bool {
         self.prompts().any(|prompt| prompt.contains(text))
@@ -89,7 +99,20 @@ enum Reply {
     Tool { command: String, ask: bool },
     Question,
     Fail { status: u16 },
+    Refuse(Refusal),
 }
+
+/// Why an account can't be answered, as the real APIs say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refusal {
+    Limit { seconds: i64 },
+    Full,
+    Expired,
+}
+
+/// What begins the CLIs' own requests for a summary: Claude's, Codex's.
+const SUMMARIES: [&str; 2] =
+    ["CRITICAL: Respond with TEXT ONLY.", "You are performing a CONTEXT CHECKPOINT COMPACTION."];
 
 #[derive(Default)]
 struct Seen {
@@ -283,6 +306,17 @@ async fn serve(shared: Arc<Shared>, method: Method, uri: Uri, headers: HeaderMap
     }
 }
 
+/// How many tokens an answer to this request claims to have read, beside those of a cache.
+fn tokens_read(request: &Request) -> u64 {
+    let told = |line: &str| line.trim().strip_prefix("tokens ")?.parse().ok();
+    request.newest_prompt().lines().find_map(told).unwrap_or(TOKENS.0)
+}
+
+/// In so many seconds, in seconds since 1970.
+fn in_seconds(seconds: i64) -> i64 {
+    jiff::Timestamp::now().as_second() + seconds
+}
+
 /// What is wrong with a request, or nothing.
 type Checked<T> = Result<T, String>;
 
@@ -302,6 +336,11 @@ fn reply_to(request: &Request) -> Reply {
         return Reply::Text { chunks: vec!["The tool has run.".to_owned()], gate: None };
     }
     let prompt = request.newest_prompt();
+    if request.asks_for_a_summary() {
+        let ids: Vec<String> = request.prompts().filter_map(header_id).map(|id| id.to_string()).collect();
+        let summary = format!("<summary>What was asked: {}</summary>", ids.join(" "));
+        return Reply::Text { chunks: vec![summary], gate: None };
+    }
     let name = header_id(prompt).map_or_else(|| sha256(prompt)[..12].to_owned(), |id| id.to_string());
     prompt.lines().find_map(|line| directive(line.trim(), &name)).unwrap_or_else(|| Reply::Text {
         chunks: vec!["Done: ".to_owned(), format!("**{name}** is "), "`finished`.".to_owned()],
@@ -321,6 +360,9 @@ fn directive(line: &str, name: &str) -> Option<Reply> {
         "tool" if !rest.is_empty() => Some(Reply::Tool { command: rest.to_owned(), ask: false }),
         "ask" if !rest.is_empty() => Some(Reply::Tool { command: rest.to_owned(), ask: true }),
         "question" if rest.is_empty() => Some(Reply::Question),
+        "limit" => Some(Reply::Refuse(Refusal::Limit { seconds: rest.parse().ok()? })),
+        "full" if rest.is_empty() => Some(Reply::Refuse(Refusal::Full)),
+        "expired" if rest.is_empty() => Some(Reply::Refuse(Refusal::Expired)),
         "fail" => Some(Reply::Fail { status: rest.parse().ok()? }),
         _ => None,
     }

@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Checked, Message, Reply, Request, Shared, TOKENS, event, reply_to, stream};
+use super::{
+    Checked, Message, Refusal, Reply, Request, Shared, TOKENS, event, in_seconds, reply_to, stream, tokens_read,
+};
 
 /// Texts that begin so are the CLI's own, not a person's.
 const ASIDES: [&str; 5] = [
@@ -27,7 +29,8 @@ pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) 
             return refuse(400, &why);
         }
     };
-    let reply = if request.tools.is_empty() {
+    let compacts = request.asks_for_a_summary();
+    let reply = if request.tools.is_empty() && !compacts {
         shared.seen().side_requests += 1;
         Reply::Text { chunks: vec!["a fake title".to_owned()], gate: None }
     } else {
@@ -37,6 +40,9 @@ pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) 
     };
     if let Reply::Fail { status } = reply {
         return refuse(status, "the fake model was told to fail");
+    }
+    if let Reply::Refuse(refusal) = reply {
+        return refuse_account(&refusal);
     }
     let id = {
         let mut seen = shared.seen();
@@ -49,6 +55,36 @@ pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) 
 fn refuse(status: u16, why: &str) -> Response {
     let body = json!({"error": {"message": why, "type": "invalid_request_error", "param": null, "code": null}});
     (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+/// As the API behind a subscription says it.
+fn refuse_account(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Full => stream(|sender| async move {
+            let error = json!({"code": "context_length_exceeded",
+                "message": "Your input exceeds the context window of this model. Please adjust your input and try again."});
+            let failed =
+                json!({"type": "response.failed", "response": {"id": "resp_full", "status": "failed", "error": error}});
+            sender.send(event(&failed)).await.ok();
+        }),
+        Refusal::Expired => {
+            let message = "Your authentication token has expired. Please try signing in again.";
+            let error =
+                json!({"message": message, "type": "invalid_request_error", "code": "token_expired", "param": null});
+            (StatusCode::UNAUTHORIZED, Json(json!({"error": error}))).into_response()
+        }
+        Refusal::Limit { seconds } => {
+            let reset = in_seconds(*seconds);
+            let error = json!({"type": "usage_limit_reached", "message": "The usage limit has been reached",
+                "plan_type": "plus", "resets_at": reset, "resets_in_seconds": seconds});
+            let headers = [
+                ("x-codex-primary-used-percent", "100".to_owned()),
+                ("x-codex-primary-window-minutes", "300".to_owned()),
+                ("x-codex-primary-reset-at", reset.to_string()),
+            ];
+            (StatusCode::TOO_MANY_REQUESTS, headers, Json(json!({"error": error}))).into_response()
+        }
+    }
 }
 
 fn check(headers: &HeaderMap, body: &Value) -> Checked<Request> {
@@ -143,10 +179,10 @@ fn answer(shared: Arc<Shared>, id: String, request: Request, reply: Reply) -> Re
                 }
                 item(&chunks.concat())
             }
-            Reply::Question | Reply::Fail { .. } => return,
+            Reply::Question | Reply::Fail { .. } | Reply::Refuse(_) => return,
         };
         say(json!({"type": "response.output_item.done", "output_index": 0, "item": item})).await;
-        let read = TOKENS.0 + TOKENS.1 + TOKENS.2;
+        let read = tokens_read(&request) + TOKENS.1 + TOKENS.2;
         say(json!({"type": "response.completed", "response": {"id": response, "usage": {
             "input_tokens": read, "input_tokens_details": {"cached_tokens": TOKENS.1},
             "output_tokens": TOKENS.3, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + TOKENS.3}}}))

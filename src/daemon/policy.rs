@@ -1,0 +1,293 @@
+//! From what is seen of an agent to what is done about it: gathers the facts, asks the table of `policy`, and does what it
+//! says. Everything is derived anew at every pass; what was answered is kept by the store under a key that names the
+//! occurrence, so that a crash at any moment leads to one answer and not to two.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::event::Event;
+use super::fleet::Running;
+use super::post::AgentPost;
+use crate::delivery::guard::{self, Hold, Sight};
+use crate::model::{
+    Blocked, ContextUse, DialogKind, Fact, Mode, NewPrompt, Notice, Outcome, PromptId, Slug, Source, StateName,
+};
+use crate::policy::{Answer, Cut, Facts, State, answer};
+use crate::runtime::{Activity, AgentSetup, Conversation, account_files};
+
+/// How many turns back tries in vain are counted.
+const TURNS: u32 = 16;
+
+/// The files in which the CLIs keep a login; one that is newer than a failure mends it.
+const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
+
+/// What an agent that a limit cut off is told.
+const GO_ON: &str = "Your last turn was cut off by a limit that is over now. Go on where you stopped.";
+
+/// Looks at one agent and does what its state asks for. Its records must have been read before.
+pub async fn pass(
+    running: &Running,
+    post: &AgentPost,
+    setup: &AgentSetup,
+    conversation: &Conversation,
+) -> anyhow::Result<()> {
+    let slug = post.slug();
+    let news = !post.note_cut_known();
+    let cut = look_up_cut(running, post, setup, conversation, news).await.inspect_err(|_| post.forget_cut())?;
+    let seen = post.seen();
+    let now = running.clock.now();
+    let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.share() >= at);
+    // A login or a trust dialog comes soon after a start.
+    let starts = running.supervisor.starts_in_vain(slug);
+    if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() {
+        return Ok(());
+    }
+    let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
+    let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
+    let crashed = (running.supervisor.problem(slug), starts);
+    let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, now);
+    let open = running.store.open_prompts(slug).await?;
+    let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
+    let key = compaction_key(slug, conversation, seen.context);
+    let facts = Facts {
+        now,
+        compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
+        cut: cut.as_ref(),
+        under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
+        context: seen.context,
+        compact_at: setup.agent.compact_at,
+    };
+    for answer in answer(&state, facts) {
+        tracing::debug!(agent = %slug, %state, ?answer, "a policy applies");
+        give(running, setup, &key, answer).await?;
+    }
+    Ok(())
+}
+
+/// What an agent is at. `crashed`: what keeps it from running, and after how many starts in a row.
+pub fn derive(
+    sight: Option<&Sight>,
+    cut: Option<&Cut>,
+    held_by: Option<&str>,
+    crashed: &(Option<String>, u32),
+    now: Timestamp,
+) -> State {
+    let Some(sight) = sight else { return State::Starting };
+    let rests = |state: State| match (cut.and_then(|cut| cut.blocks(now)), held_by) {
+        (Some(blocked), _) => State::Blocked(blocked),
+        (None, Some(by)) => State::Paused { by: by.to_owned() },
+        (None, None) => state,
+    };
+    match guard::check(sight) {
+        Ok(_) => rests(State::Idle),
+        Err(Hold::NoSession | Hold::NotReady | Hold::ReadsLines | Hold::Held(_) | Hold::Draining(_)) => State::Starting,
+        Err(Hold::Blocked(why)) => State::Blocked(why),
+        Err(Hold::Dead) => State::Crashed {
+            how: crashed.0.clone().unwrap_or_else(|| "its process has ended".to_owned()),
+            times: crashed.1,
+        },
+        Err(Hold::Stranger(program) | Hold::Behind(program)) => State::AtShell { program },
+        Err(Hold::Dialog(what)) => match dialog(sight) {
+            DialogKind::Trust => State::Blocked(Blocked::Trust),
+            DialogKind::Login => State::Blocked(Blocked::Login { what }),
+            DialogKind::Limit => rests(State::Idle),
+            kind => State::Asking { kind, what },
+        },
+        Err(Hold::Busy) => State::Busy,
+        // They hold a prompt back, yet the agent itself does what its CLI says.
+        Err(hold @ (Hold::Draft | Hold::Undecided(_) | Hold::Mode | Hold::InputOff | Hold::PersonTypes)) => {
+            match sight.told.as_ref().or(sight.screen.activity.as_ref()) {
+                Some(Activity::Busy) => State::Busy,
+                _ => rests(State::Held { why: hold.to_string() }),
+            }
+        }
+    }
+}
+
+/// The kind of the open dialog, by the screen, which tells it best.
+fn dialog(sight: &Sight) -> DialogKind {
+    let kind = |activity: &Option<Activity>| match activity {
+        Some(Activity::Dialog { kind, .. }) => Some(*kind),
+        _ => None,
+    };
+    let told = || kind(&sight.told).unwrap_or(DialogKind::Other);
+    kind(&sight.screen.activity).filter(|kind| *kind != DialogKind::Other).unwrap_or_else(told)
+}
+
+/// What cut the agent's last turn off, by the feed and the CLI's login. Looked up again only when the feed tells more of the
+/// agent; a login that may have come since is looked for every time.
+async fn look_up_cut(
+    running: &Running,
+    post: &AgentPost,
+    setup: &AgentSetup,
+    conversation: &Conversation,
+    news: bool,
+) -> anyhow::Result<Option<Cut>> {
+    let mut cut = match news {
+        true => cut_of(&running.store.last_turns(post.slug(), TURNS).await?),
+        false => post.seen().cut,
+    };
+    if let Some(cut) = cut.as_mut().filter(|cut| matches!(cut.blocked, Blocked::Login { .. })) {
+        let relaunched = running.store.launched_at(post.slug()).await?.is_some_and(|at| at > cut.at);
+        cut.mended = relaunched || logged_in_since(&account_files(&setup.context(conversation)), cut.at);
+    }
+    post.set_cut(cut.clone());
+    Ok(cut)
+}
+
+/// By the latest rows of the feed that tell of turns, the latest first.
+fn cut_of(rows: &[crate::model::FeedRow]) -> Option<Cut> {
+    let cut_off = |fact: &Fact| match fact {
+        Fact::TurnEnded { outcome: Outcome::Failed { blocked, .. }, .. } => blocked.clone(),
+        _ => None,
+    };
+    let last = rows.first()?;
+    let blocked = cut_off(&last.fact)?;
+    let ends = rows.iter().filter(|row| matches!(row.fact, Fact::TurnEnded { .. }));
+    let kind = std::mem::discriminant(&blocked);
+    let same = ends.take_while(|row| cut_off(&row.fact).is_some_and(|other| std::mem::discriminant(&other) == kind));
+    Some(Cut { times: u32::try_from(same.count()).unwrap_or(u32::MAX), at: last.at, blocked, mended: false })
+}
+
+fn logged_in_since(files: &[PathBuf], failed: Timestamp) -> bool {
+    let is_login = |path: &&PathBuf| path.file_name().is_some_and(|name| LOGINS.iter().any(|login| name == *login));
+    let changed = |path: &PathBuf| changed_at(path).is_some_and(|changed| changed > failed);
+    files.iter().filter(is_login).any(changed)
+}
+
+fn changed_at(path: &Path) -> Option<Timestamp> {
+    Timestamp::try_from(path.metadata().ok()?.modified().ok()?).ok()
+}
+
+async fn give(running: &Running, setup: &AgentSetup, compaction: &str, answer: Answer) -> anyhow::Result<()> {
+    let slug = &setup.agent.slug;
+    match answer {
+        Answer::Resume => resume(running, slug).await,
+        Answer::Compact => {
+            let Some(command) = setup.runtime.compact_command() else { return Ok(()) };
+            ask(running, prompt(slug, Source::Compact, compaction.to_owned(), command.to_owned())).await
+        }
+        Answer::Page { why } => {
+            let turns = running.store.last_turns(slug, 1).await?;
+            let (launched, seq) = (running.store.launched_at(slug).await?, turns.first().map_or(0, |row| row.seq));
+            let launched = launched.map(|at| at.as_second()).unwrap_or_default();
+            let why = format!("{why}; attach with `fleet attach {slug}`");
+            tell(running, &format!("blocked/{slug}/{seq}/{launched}"), &Notice::Blocked { agent: slug.clone(), why })
+                .await
+        }
+        Answer::TellCrashes { how, times } => {
+            let launches = running.store.conversation(slug).await?.map_or(0, |row| row.launches);
+            // The start that began the row names it.
+            let key = format!("crashed/{slug}/{}", launches - i64::from(times));
+            tell(running, &key, &Notice::Crashed { agent: slug.clone(), how, times }).await
+        }
+    }
+}
+
+/// Names the present fill of the context: it is compacted once, whatever becomes of that.
+fn compaction_key(slug: &Slug, conversation: &Conversation, context: Option<ContextUse>) -> String {
+    let fill = context.map_or(0, |context| context.fill);
+    format!("compact/{slug}/{}/{fill}", conversation.id())
+}
+
+/// Whether the prompt of that key was given, and nothing more will come of it.
+async fn is_settled(running: &Running, key: &str) -> anyhow::Result<bool> {
+    let prompt = running.store.prompt_of_key(key).await?;
+    Ok(prompt.is_some_and(|prompt| prompt.state.name() == StateName::Done || prompt.state.name().is_given_up()))
+}
+
+/// Has the agent go on where its last turn was cut off, in the thread of that turn.
+async fn resume(running: &Running, slug: &Slug) -> anyhow::Result<()> {
+    let turns = running.store.last_turns(slug, 1).await?;
+    let Some(end) = turns.first() else { return Ok(()) };
+    let place = match &end.turn {
+        None => None,
+        Some(turn) => match running.store.prompt(turn).await?.and_then(|prompt| prompt.place) {
+            Some(place) => Some(place),
+            None => running.store.place_of_turn(turn).await?,
+        },
+    };
+    let new = prompt(slug, Source::Resume, format!("resume/{slug}/{}", end.seq), GO_ON.to_owned());
+    ask(running, NewPrompt { place, ..new }).await
+}
+
+fn prompt(slug: &Slug, source: Source, dedup_key: String, body: String) -> NewPrompt {
+    NewPrompt {
+        id: PromptId::random(),
+        agent: slug.clone(),
+        source,
+        who: "fleet".to_owned(),
+        dedup_key,
+        body,
+        place: None,
+        expires: None,
+        mode: Mode::Queue,
+    }
+}
+
+async fn ask(running: &Running, new: NewPrompt) -> anyhow::Result<()> {
+    let inserted = running.store.insert_prompt(&new, running.clock.now()).await?;
+    if *inserted.id() == new.id {
+        tracing::info!(agent = %new.agent, prompt = %new.id, source = new.source.word(), "the fleet asks");
+        running.tell(Event::Inbox(new.agent));
+    }
+    Ok(())
+}
+
+async fn tell(running: &Running, key: &str, notice: &Notice) -> anyhow::Result<()> {
+    if running.store.tell_box(key, notice, running.clock.now()).await? {
+        tracing::warn!("{notice}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FeedRow;
+
+    fn rows(facts: Vec<Fact>) -> Vec<FeedRow> {
+        let row = |(seq, fact)| FeedRow {
+            seq,
+            at: Timestamp::from_second(seq).unwrap(),
+            agent: "a".parse().unwrap(),
+            turn: None,
+            fact,
+        };
+        let mut rows: Vec<_> = (1..).zip(facts).map(row).collect();
+        rows.reverse();
+        rows
+    }
+
+    fn ended(blocked: Option<Blocked>) -> Fact {
+        Fact::TurnEnded { outcome: Outcome::Failed { reason: "x".into(), blocked }, usage: None }
+    }
+
+    #[test]
+    fn a_limit_counts_only_while_nothing_else_was_begun_and_its_tries_in_a_row_are_counted() {
+        let limit = |second| Some(Blocked::UsageLimit { until: Timestamp::from_second(second).ok() });
+        let started = || Fact::TurnStarted { summary: String::new() };
+        let times = |facts| cut_of(&rows(facts)).map(|cut| (cut.times, cut.at.as_second()));
+        assert_eq!(times(vec![]), None);
+        assert_eq!(times(vec![started(), ended(limit(9))]), Some((1, 2)));
+        assert_eq!(times(vec![started(), ended(limit(9)), started()]), None);
+        assert_eq!(times(vec![started(), ended(limit(9)), started(), ended(limit(10))]), Some((2, 4)));
+        assert_eq!(times(vec![ended(limit(9)), ended(None), started(), ended(limit(10))]), Some((1, 4)));
+        assert_eq!(times(vec![ended(limit(9)), started(), ended(Some(Blocked::ContextFull))]), Some((1, 3)));
+        assert_eq!(times(vec![started(), ended(None)]), None);
+    }
+
+    #[test]
+    fn a_login_file_that_is_newer_than_the_failure_ends_the_hold_and_another_file_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (login, other) = (directory.path().join(LOGINS[0]), directory.path().join("settings.json"));
+        for path in [&login, &other] {
+            std::fs::write(path, "{}").unwrap();
+        }
+        let written = changed_at(&login).unwrap();
+        let before = written - jiff::SignedDuration::from_secs(1);
+        assert!(logged_in_since(&[other.clone(), login.clone()], before));
+        assert!(!logged_in_since(&[login], written) && !logged_in_since(&[other], before));
+    }
+}
