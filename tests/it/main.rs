@@ -32,6 +32,7 @@ mod runtime_conformance;
 mod slack_churn;
 mod slack_in;
 mod slack_manifest;
+mod slack_news;
 mod slack_out;
 mod slack_socket;
 mod support;
