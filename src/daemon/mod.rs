@@ -11,7 +11,9 @@ mod bridge;
 mod clock;
 mod event;
 mod fleet;
+mod idle;
 mod memory;
+mod news;
 mod nudge;
 mod offline;
 mod orphan;
@@ -64,6 +66,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(reload::run(Arc::clone(&running), watcher));
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
+    tasks.spawn(idle::run(Arc::clone(&running)));
+    tasks.spawn(news::run(Arc::clone(&running)));
     tasks.spawn(memory::run(Arc::clone(&running)));
     tasks.spawn(nudge::run(Arc::clone(&running), booted.stamps));
     tasks.spawn(serve(listener, Arc::clone(&running)));

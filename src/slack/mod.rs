@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 
 pub use from_slack::EVENTS;
 pub use inspect::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
+pub use news::LANE as NEWS;
 pub use status::BridgeStatus;
 pub use web::METHODS;
 

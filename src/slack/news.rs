@@ -15,7 +15,7 @@ use crate::store::slack::{NewOutboxRow, OutboxAction};
 use crate::store::{LaneEnd, NewsPlace};
 
 /// The lane of the status channel's messages.
-pub(super) const LANE: &str = "news";
+pub const LANE: &str = "news";
 
 /// The least time between two messages.
 const BETWEEN: SignedDuration = SignedDuration::from_secs(60);

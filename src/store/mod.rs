@@ -8,6 +8,7 @@
 //! The SQL is written to serve PostgreSQL as it stands: `$1`, `BIGINT`, `TEXT`, `ON CONFLICT`. This room must never decide
 //! anything: it stores what it is given.
 
+mod activity;
 mod conversation;
 mod draft;
 mod evidence;
