@@ -85,6 +85,8 @@ async fn an_idle_box_says_so_first_stays_up_for_whoever_needs_it_stops_once_and_
     fleet.start().await;
     fleet.until_state("ann", "idle").await;
     told("got no daily prompt on").await;
+    // A minute lies between two messages.
+    passes(&fleet, 2);
     told("fleetd is up: 1 running").await;
     assert_eq!((stops(&fleet).len(), fleet.status().stops_at), (1, None), "it stopped again at once");
     assert!(!fleet.transcript("ann").contains("Look after the build."));
