@@ -14,6 +14,7 @@ mod exit;
 mod gc;
 mod hold;
 pub mod hook;
+mod keep_awake;
 pub mod launch;
 mod nudge;
 mod papers;
@@ -79,6 +80,8 @@ enum Verb {
     Cancel(queue::PromptArgs),
     /// Give a prompt again that failed, expired, was cancelled or is uncertain
     Retry(queue::PromptArgs),
+    /// Keep the box up that would stop itself
+    KeepAwake(keep_awake::KeepAwakeArgs),
     /// Hold an agent: what is queued for it waits
     Pause(hold::HoldArgs),
     /// Hold agents and interrupt their turns
@@ -140,6 +143,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Pause(args) => client(hold::pause(&args, &surroundings)),
         Verb::Stop(args) => client(hold::stop(&args, &surroundings)),
         Verb::Resume(args) => client(hold::resume(&args, &surroundings)),
+        Verb::KeepAwake(args) => client(keep_awake::run(&args, &surroundings)),
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
         Verb::Plan(args) => client(plan::run(&args, &surroundings)),
         Verb::Gc(args) => client(gc::run(&args, &surroundings)),

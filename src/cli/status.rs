@@ -53,6 +53,12 @@ fn table(status: &Status, now: Timestamp, terminal: bool) -> String {
         text.push_str(&format!("\nslack: {state}"));
         slack.problems.iter().for_each(|problem| text.push_str(&format!("\nslack: {problem}")));
     }
+    if let Some(at) = status.stops_at {
+        text.push_str(&format!("\nthis box stops itself {} (`fleet keep-awake 2h` keeps it up)", show::time(at, now)));
+    }
+    if let Some(until) = status.awake_until {
+        text.push_str(&format!("\nthis box is kept awake until {}", show::time(until, now)));
+    }
     status.problems.iter().for_each(|problem| text.push_str(&format!("\n{problem}")));
     text
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use jiff::SignedDuration;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::net::UnixListener;
@@ -20,10 +21,10 @@ use tokio::sync::watch;
 use super::event::Event;
 use super::fleet::Running;
 use super::protocol::{
-    Ask, Done, FeedPage, FeedQuery, Keep, Kept, OnWordOf, Plan, PlanQuestion, Problem, PromptView, Queue, QueueQuery,
-    Reconcile, Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
+    Ask, Awake, Done, FeedPage, FeedQuery, Keep, KeepAwake, Kept, OnWordOf, Plan, PlanQuestion, Problem, PromptView,
+    Queue, QueueQuery, Reconcile, Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
-use super::{gc, nudge, queue, reload, status, worker};
+use super::{gc, idle, nudge, queue, reload, status, worker};
 use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
 
 /// The longest prompt, in bytes. tmux, both CLIs and their records take it; a larger one is no prompt but a file.
@@ -69,9 +70,10 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
         .route("/v1/feed", get(feed))
         .route("/v1/agents/{slug}/nudge", post(nudge_now))
         .route("/v1/reconcile", post(reconcile))
+        .route("/v1/keep-awake", post(keep_awake))
         .route("/v1/plan", post(plan))
         .route("/v1/gc", post(gc::answer))
-        .layer(middleware::from_fn(same_version))
+        .layer(middleware::from_fn_with_state(Arc::clone(&running), same_version))
         // A prompt may grow sixfold as JSON.
         .layer(DefaultBodyLimit::max(6 * LONGEST_PROMPT + 4096))
         .with_state(running);
@@ -100,13 +102,16 @@ impl IntoResponse for Failure {
 type Answer<T> = Result<Json<T>, Failure>;
 type Fleet = State<Arc<Running>>;
 
-async fn same_version(request: Request, next: Next) -> Response {
+async fn same_version(State(running): Fleet, request: Request, next: Next) -> Response {
     let theirs = request.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).unwrap_or(VERSION);
     if theirs != VERSION {
         let error = format!(
             "this fleetd speaks version {VERSION} of the local API, the client version {theirs}: use the same release for both"
         );
         return (StatusCode::BAD_REQUEST, Json(Problem { error })).into_response();
+    }
+    if request.method() == Method::POST {
+        idle::acted(&running);
     }
     let mut response = next.run(request).await;
     response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
@@ -284,6 +289,24 @@ async fn nudge_now(State(running): Fleet, UrlPath(slug): UrlPath<Slug>) -> Answe
     let inserted = running.store.insert_prompt(&new, running.clock.now()).await?;
     running.tell(Event::Inbox(slug));
     Ok(Json(Kept { id: inserted.id().clone() }))
+}
+
+async fn keep_awake(State(running): Fleet, Json(question): Json<KeepAwake>) -> Answer<Awake> {
+    let until = match question.seconds {
+        Some(seconds) if seconds <= 0 => {
+            return Err(refused(anyhow::anyhow!("a time that is over keeps no box up: try `fleet keep-awake 2h`")));
+        }
+        Some(seconds) => Some(
+            running
+                .clock
+                .now()
+                .checked_add(SignedDuration::from_secs(seconds))
+                .map_err(|_| refused(anyhow::anyhow!("that is too long: try `fleet keep-awake 2h`")))?,
+        ),
+        None => None,
+    };
+    idle::keep_awake(&running, until).await?;
+    Ok(Json(Awake { until }))
 }
 
 async fn reconcile(State(running): Fleet, Json(question): Json<Reconcile>) -> Answer<Reconciled> {

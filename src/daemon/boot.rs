@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::deaths::Deaths;
 use super::event::Event;
 use super::fleet::{Roster, Running};
+use super::news::FirstTries;
 use super::offline;
 use super::places::Places;
 use super::post::AgentPost;
@@ -114,6 +116,9 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         deaths: Deaths::default(),
         pulse: Pulse::default(),
         supervise: Notify::new(),
+        idle: Notify::new(),
+        acted: AtomicI64::new(clock.now().as_microsecond()),
+        first_tries: FirstTries::default(),
         schedule: Notify::new(),
         slack: Arc::new(Notify::new()),
         bridge: watch::Sender::new(None),

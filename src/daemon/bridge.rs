@@ -21,9 +21,9 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
         (Some(_), None) => anyhow::bail!("SLACK_BOT_TOKEN is set but SLACK_APP_TOKEN is not: the bridge needs both"),
         (None, Some(_)) => anyhow::bail!("SLACK_APP_TOKEN is set but SLACK_BOT_TOKEN is not: the bridge needs both"),
     };
-    let agents = channels(running);
+    let (agents, status_channel) = channels(running);
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
-    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, timing: Timing::default() }))
+    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, timing: Timing::default() }))
 }
 
 /// Bridges until the daemon stops. Where agents.yaml gives other channels, the bridge ends and begins again: it is made for
@@ -72,17 +72,24 @@ async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Out
     }
 }
 
-/// The agents that have a channel, with the channel as agents.yaml writes it.
-fn channels(running: &Running) -> Vec<(Slug, String)> {
+/// The agents that have a channel and the status channel, as agents.yaml writes them.
+type Channels = (Vec<(Slug, String)>, Option<String>);
+
+fn channels(running: &Running) -> Channels {
     channels_of(&running.roster())
 }
 
-fn channels_of(roster: &Roster) -> Vec<(Slug, String)> {
+fn channels_of(roster: &Roster) -> Channels {
     let agents = roster.fleet.agents.iter();
-    agents.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect()
+    let agents = agents.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect();
+    (agents, roster.fleet.status_channel.clone())
 }
 
 fn shown(status: &BridgeStatus) -> SlackStatus {
     let channels = status.channels.iter().map(|(agent, problem)| format!("{agent}: {problem}"));
-    SlackStatus { connected: status.connected, problems: status.problem.iter().cloned().chain(channels).collect() }
+    let news = status.status_channel.iter().map(|problem| format!("the status channel: {problem}"));
+    SlackStatus {
+        connected: status.connected,
+        problems: status.problem.iter().cloned().chain(news).chain(channels).collect(),
+    }
 }

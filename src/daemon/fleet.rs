@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::boot::Loader;
 use super::deaths::Deaths;
 use super::event::Event;
+use super::news::FirstTries;
 use super::places::Places;
 use super::post::AgentPost;
 use super::protocol::SlackStatus;
@@ -84,6 +86,12 @@ pub struct Running {
     pub pulse: Pulse,
     /// Wakes the supervisor's pass.
     pub supervise: Notify,
+    /// Wakes the look whether the box may stop itself.
+    pub idle: Notify,
+    /// When somebody last had something done through the local API, in microseconds since 1970.
+    pub acted: AtomicI64,
+    /// How the first try to bring each agent up went.
+    pub first_tries: FirstTries,
     /// Wakes the schedule's pass.
     pub schedule: Notify,
     /// Wakes the Slack bridge's reading of the feed.
@@ -116,6 +124,11 @@ impl Running {
     pub fn problems(&self) -> Vec<String> {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         problems.values().cloned().chain(self.store.unreadable()).collect()
+    }
+
+    /// What is wrong with the fleet as a whole about one thing.
+    pub fn problem(&self, about: &str) -> Option<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).get(about).cloned()
     }
 
     /// Says that something happened. After the loop has ended, nobody needs to hear it.

@@ -14,7 +14,9 @@ mod disk;
 mod event;
 mod fleet;
 pub mod gc;
+mod idle;
 mod memory;
+mod news;
 mod nudge;
 mod offline;
 mod orphan;
@@ -71,6 +73,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(reload::run(Arc::clone(&running), watcher));
     tasks.spawn(worker::supervisor(Arc::clone(&running)));
+    tasks.spawn(idle::run(Arc::clone(&running)));
+    tasks.spawn(news::run(Arc::clone(&running)));
     tasks.spawn(memory::run(Arc::clone(&running)));
     tasks.spawn(nudge::run(Arc::clone(&running), booted.stamps));
     tasks.spawn(disk::run(Arc::clone(&running)));

@@ -14,7 +14,7 @@ use super::event::Event;
 use super::fleet::Running;
 use super::places;
 use super::pulse::Beat;
-use crate::model::{NewPrompt, PromptId, Slug, Source, StateName};
+use crate::model::{NewPrompt, Notice, PromptId, Slug, Source, StateName};
 use crate::schedule::{Candidate, Pass, Settled, Stamps, Step, due};
 use crate::store::nudge_key;
 
@@ -88,6 +88,9 @@ async fn apply(running: &Arc<Running>, step: Step, now: Timestamp) -> anyhow::Re
             running.tell(Event::Inbox(slug));
         }
         Step::Skip { slug, day, due_at, why } => {
+            let notice = Notice::NudgeSkipped { agent: slug.clone(), day, why: why.clone() };
+            // Told first: a death in between tells it again under the same key, which is once.
+            running.store.tell_box(&nudge_key(&slug, day), &notice, now).await?;
             if running.store.skip_nudge(&slug, day, due_at).await? {
                 tracing::warn!(agent = %slug, %day, "nudge skipped: {why}");
             }

@@ -179,6 +179,26 @@ pub struct Status {
     pub slack: Option<SlackStatus>,
     /// What is wrong with the fleet as a whole, for people.
     pub problems: Vec<String>,
+    /// When the box stops itself, as far as that is announced.
+    #[serde(default)]
+    pub stops_at: Option<Timestamp>,
+    /// Until when somebody keeps the box up.
+    #[serde(default)]
+    pub awake_until: Option<Timestamp>,
+}
+
+/// `POST /v1/keep-awake`: keep the box up, for so long from now; without that, no longer. Answered by [`Awake`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepAwake {
+    /// For how long.
+    pub seconds: Option<i64>,
+}
+
+/// Until when the box is kept up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awake {
+    /// Until then; none where nobody keeps it up.
+    pub until: Option<Timestamp>,
 }
 
 /// One agent's line.

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::fleet::Running;
+use super::idle;
 use super::policy;
 use super::post::AgentPost;
 use super::protocol::{AgentState, AgentStatus, LastPrompt, Status};
@@ -26,6 +27,8 @@ pub async fn status(running: &Running) -> anyhow::Result<Status> {
         agents,
         slack: running.slack_status(),
         problems: running.problems(),
+        stops_at: idle::stops_at(running).await?,
+        awake_until: idle::awake_until(running).await?,
     })
 }
 

@@ -183,6 +183,7 @@ fn start(
             }
             let before = running.supervisor.problem(post.slug());
             let done = running.supervisor.apply(&step, &post.setup()).await;
+            running.first_tries.note(&step, done.is_ok());
             if let Err(error) = &done
                 && before != Some(format!("{error:#}"))
             {

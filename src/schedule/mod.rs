@@ -5,7 +5,9 @@
 //! prompt that nobody saw arrive.
 
 mod due;
+mod idle;
 mod stamps;
 
 pub use due::{Candidate, LATEST, Pass, Settled, Step, due, next};
+pub use idle::{AHEAD, Announced, Facts, NEAR, Verdict, judge};
 pub use stamps::Stamps;

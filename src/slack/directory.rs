@@ -54,9 +54,9 @@ async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
     };
     let of_store = |error: anyhow::Error| Unresolved { what: format!("{error:#}"), wait: None };
     let bot_user = bridge.web.own_user().await.map_err(unresolved)?;
-    let named = bridge.agents.iter().any(|(_, written)| !is_id(written));
+    let named = bridge.status_channel.is_some() || bridge.agents.iter().any(|(_, written)| !is_id(written));
     let listed = if named { bridge.web.channels().await.map_err(unresolved)? } else { Vec::new() };
-    let mut directory = Directory { bot_user, channels: Vec::new() };
+    let mut directory = Directory { bot_user, channels: Vec::new(), status: None };
     for (agent, written) in &bridge.agents {
         let cached = bridge.store.slack_channel(written).await.map_err(of_store)?;
         match find(written, &listed, cached.as_deref()) {
@@ -73,7 +73,17 @@ async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
             ),
         }
     }
-    let complete = directory.channels.len() == bridge.agents.len();
+    if let Some(written) = &bridge.status_channel {
+        let cached = bridge.store.slack_channel(written).await.map_err(of_store)?;
+        let found = status_channel(written, &listed, cached.as_deref());
+        bridge.board.status_channel(found.as_ref().err().cloned());
+        directory.status = found.ok();
+        if let Some(id) = &directory.status {
+            bridge.store.set_slack_channel(written, id).await.map_err(of_store)?;
+        }
+    }
+    let complete = directory.channels.len() == bridge.agents.len()
+        && directory.status.is_some() == bridge.status_channel.is_some();
     bridge.directory.send_replace(Some(Arc::new(directory)));
     Ok(complete)
 }
@@ -93,6 +103,19 @@ fn find(written: &str, listed: &[Channel], cached: Option<&str>) -> Option<Strin
     let name = written.trim_start_matches('#');
     let by_name = listed.iter().find(|channel| channel.name == name);
     by_name.or_else(|| listed.iter().find(|channel| Some(channel.id.as_str()) == cached)).map(|found| found.id.clone())
+}
+
+/// The status channel's id, or what is wrong with it. Asked for in advance: a message that is refused is lost.
+fn status_channel(written: &str, listed: &[Channel], cached: Option<&str>) -> Result<String, String> {
+    let invite = "/invite the app there";
+    let Some(id) = find(written, listed, cached) else {
+        return Err(format!("there is no channel {written} that the app can see: create it, or {invite}"));
+    };
+    match listed.iter().find(|channel| channel.id == id) {
+        None => Err(format!("there is no channel {written} that the app can see: {invite}")),
+        Some(channel) if channel.is_member == Some(false) => Err(format!("the app is not in {written}: {invite}")),
+        Some(_) => Ok(id),
+    }
 }
 
 /// What people are called, as far as it is known.
@@ -126,6 +149,28 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_channel_in_which_nothing_could_be_posted_is_a_problem_before_anything_is_lost() {
+        let channel = |id: &str, name: &str, is_member| Channel { id: id.into(), name: name.into(), is_member };
+        let listed = [
+            channel("C00000001", "in", Some(true)),
+            channel("C00000002", "out", Some(false)),
+            channel("C00000003", "untold", None),
+        ];
+        for (written, expected) in [
+            ("#in", Some("C00000001")),
+            ("#out", None),
+            ("#untold", Some("C00000003")),
+            ("#nothing", None),
+            ("C00000001", Some("C00000001")),
+            ("C00000009", None),
+        ] {
+            let found = status_channel(written, &listed, None);
+            assert_eq!(found.as_deref().ok(), expected, "{written}");
+            assert!(found.is_ok() || found.is_err_and(|why| why.contains("/invite")), "{written}");
+        }
+    }
 
     #[test]
     fn a_channel_is_found_by_name_or_id_and_followed_when_it_is_renamed() {

@@ -30,6 +30,7 @@ pub(super) async fn follow(bridge: Arc<Bridge>) {
             Ok(false) => {
                 bridge.board.store(None);
                 bridge.wakes.outbox.notified().await;
+                bridge.told.notify_one();
             }
             Err(error) => trouble(&bridge, &error).await,
         }

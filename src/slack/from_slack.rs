@@ -109,6 +109,8 @@ pub(super) struct Directory {
     pub(super) bot_user: String,
     /// The channel's id of each agent, in file order. Where agents share a channel, what opens a thread is for the first.
     pub(super) channels: Vec<(Slug, String)>,
+    /// The status channel's id. What people say there is for nobody, unless it is an agent's channel too.
+    pub(super) status: Option<String>,
 }
 
 impl Directory {
@@ -238,6 +240,7 @@ mod tests {
         Directory {
             bot_user: "UBOT".into(),
             channels: owners.iter().map(|(channel, slug)| (slug.parse().unwrap(), (*channel).to_owned())).collect(),
+            status: None,
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`, `feed` and `outbox` do.
+//! `to_slack`, `bulletin`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`,
+//! `feed`, `news` and `outbox` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
 //! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
 //! error that ends the daemon. A problem is told in [`BridgeStatus`], and the agents work on.
 
+mod bulletin;
 mod connector;
 mod directory;
 mod feed;
@@ -15,6 +17,7 @@ mod from_slack;
 mod inbox;
 mod inspect;
 mod markdown;
+mod news;
 mod outbox;
 mod pace;
 mod plain;
@@ -35,6 +38,7 @@ use tokio::task::JoinSet;
 
 pub use from_slack::EVENTS;
 pub use inspect::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
+pub use news::LANE as NEWS;
 pub use status::BridgeStatus;
 pub use web::METHODS;
 
@@ -56,6 +60,8 @@ pub struct SlackOptions {
     pub api_url: Option<String>,
     /// The agents that have a channel, with the channel as agents.yaml writes it: `#name` or an id.
     pub agents: Vec<(Slug, String)>,
+    /// The channel of the box's own news, in the same words; none where there is none.
+    pub status_channel: Option<String>,
     /// How long to wait for what.
     pub timing: Timing,
 }
@@ -112,6 +118,7 @@ struct Bridge {
     clock: Arc<dyn Clock>,
     timing: Timing,
     agents: Vec<(Slug, String)>,
+    status_channel: Option<String>,
     wakes: Wakes,
     board: Board,
     names: Names,
@@ -121,6 +128,8 @@ struct Bridge {
     arrived: Notify,
     /// An outbox row was stored.
     queued: Notify,
+    /// News of the box may have been told.
+    told: Notify,
 }
 
 impl Bridge {
@@ -165,18 +174,21 @@ pub async fn run(
         clock,
         timing: options.timing,
         agents: options.agents,
+        status_channel: options.status_channel,
         wakes,
         board,
         names: Names::default(),
         directory: watch::Sender::new(None),
         arrived: Notify::new(),
         queued: Notify::new(),
+        told: Notify::new(),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(connector::keep_connected(Arc::clone(&bridge)));
     tasks.spawn(directory::keep_known(Arc::clone(&bridge)));
     tasks.spawn(inbox::act(Arc::clone(&bridge)));
     tasks.spawn(feed::follow(Arc::clone(&bridge)));
+    tasks.spawn(news::tell(Arc::clone(&bridge)));
     tasks.spawn(outbox::deliver(bridge));
     shutdown.await;
     tasks.shutdown().await;

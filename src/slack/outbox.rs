@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Bridge;
+use super::news;
 use super::pace::{Bucket, Pacer, backoff, random};
 use super::web::CallError;
 use crate::store::slack::{OutboxAction, OutboxRow, OutboxState};
@@ -190,8 +191,10 @@ impl Sender {
                 next = next.min(wait);
                 continue;
             }
-            if job == Job::Call {
-                self.bridge.store.move_outbox(&row, &OutboxState::Sending, now).await?;
+            if job == Job::Call && !self.bridge.store.move_outbox(&row, &OutboxState::Sending, now).await? {
+                // Replaced since it was read.
+                next = Duration::ZERO;
+                continue;
             }
             self.busy.insert(row.lane.clone());
             self.calls.spawn(perform(Arc::clone(&self.bridge), row, job));
@@ -229,6 +232,7 @@ impl Sender {
     fn report(&self, row: &OutboxRow, error: Option<&CallError>, state: &OutboxState) {
         let board = &self.bridge.board;
         let directory = self.bridge.directory.borrow().clone();
+        let news = row.lane == news::LANE;
         let agents = directory.iter().flat_map(|directory| &directory.channels).filter(|(_, id)| *id == row.channel);
         match error {
             None | Some(CallError::RateLimited { .. }) => board.web(None),
@@ -241,10 +245,18 @@ impl Sender {
             (Some(CallError::Refused { code, .. }), OutboxState::Failed { reason }) => {
                 tracing::warn!("a message to slack channel {} will not be sent: {reason}", row.channel);
                 if matches!(code.as_str(), "channel_not_found" | "not_in_channel" | "is_archived" | "missing_scope") {
+                    if news {
+                        board.status_channel(Some(reason.clone()));
+                    }
                     agents.for_each(|(agent, _)| board.channel(agent, Some(reason.clone())));
                 }
             }
-            (_, OutboxState::Sent { .. }) => agents.for_each(|(agent, _)| board.channel(agent, None)),
+            (_, OutboxState::Sent { .. }) => {
+                if news {
+                    board.status_channel(None);
+                }
+                agents.for_each(|(agent, _)| board.channel(agent, None));
+            }
             _ => {}
         }
     }

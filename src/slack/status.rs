@@ -16,6 +16,8 @@ pub struct BridgeStatus {
     pub problem: Option<String>,
     /// What is wrong with one agent's channel.
     pub channels: BTreeMap<Slug, String>,
+    /// What is wrong with the status channel.
+    pub status_channel: Option<String>,
 }
 
 /// Where the tasks write how they are. A task clears only its own problem.
@@ -67,6 +69,18 @@ impl Board {
                 true
             }
             None => status.channels.remove(agent).is_some(),
+        });
+    }
+
+    /// What is wrong with the status channel; logged once, when it is new.
+    pub(super) fn status_channel(&self, problem: Option<String>) {
+        self.sender.send_if_modified(|status| {
+            let news = status.status_channel != problem;
+            if let (true, Some(problem)) = (news, &problem) {
+                tracing::warn!("the status channel can't be used: {problem}");
+            }
+            status.status_channel = problem;
+            news
         });
     }
 

@@ -8,6 +8,7 @@
 //! The SQL is written to serve PostgreSQL as it stands: `$1`, `BIGINT`, `TEXT`, `ON CONFLICT`. This room must never decide
 //! anything: it stores what it is given.
 
+mod activity;
 mod conversation;
 mod draft;
 mod evidence;
@@ -16,6 +17,7 @@ mod hold;
 mod inbox;
 mod integrity;
 mod mirror;
+mod news;
 mod notice;
 mod nudge;
 mod retired;
@@ -43,6 +45,7 @@ pub use hold::HoldRow;
 pub use inbox::{Inserted, insert_prompt};
 pub use integrity::{Integrity, Writer as DatabaseWriter, integrity};
 pub use mirror::{Offset, RecordBatch};
+pub use news::{LaneEnd, NewsPlace};
 pub use notice::NoticeRow;
 pub use nudge::nudge_key;
 use unreadable::Unreadable;

@@ -203,25 +203,28 @@ impl Store {
     }
 
     /// Moves a row on. A call is never begun before its `Sending` is on the disk: that is what a crash is recognised by.
-    pub async fn move_outbox(&self, row: &OutboxRow, to: &OutboxState, now: Timestamp) -> anyhow::Result<()> {
+    /// Says whether it is still there: a message that waits may be replaced.
+    pub async fn move_outbox(&self, row: &OutboxRow, to: &OutboxState, now: Timestamp) -> anyhow::Result<bool> {
         let mut write = match to {
             OutboxState::Sending => self.write_durably().await?,
             _ => self.write().await?,
         };
         let (state, ts, reason) = to.columns();
         // An ambiguous row keeps the time of its call: from then on its message is looked for.
-        sqlx::query(
+        let moved = sqlx::query(
             "UPDATE slack_outbox SET state = $1, since = CASE WHEN $1 = 'ambiguous' THEN since ELSE $2 END, ts = $3, \
-             reason = $4 WHERE seq = $5",
+             reason = $4 WHERE seq = $5 AND id = $6",
         )
         .bind(state)
         .bind(micros(now))
         .bind(ts)
         .bind(reason)
         .bind(row.seq)
+        .bind(&row.id)
         .execute(write.connection())
         .await
-        .context("can't store how far a message to Slack has come")?;
+        .context("can't store how far a message to Slack has come")?
+        .rows_affected();
         if let (OutboxAction::Open { .. }, OutboxState::Sent { ts }) = (&row.action, to) {
             sqlx::query("UPDATE slack_thread SET ts = $1 WHERE lane = $2")
                 .bind(ts)
@@ -230,7 +233,8 @@ impl Store {
                 .await
                 .context("can't store a thread")?;
         }
-        write.commit().await
+        write.commit().await?;
+        Ok(moved == 1)
     }
 
     /// Rows that will never be sent, with the reason, the latest first.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod bad_input;
+mod box_idle;
 mod box_memory;
 mod chaos;
 mod cli;
@@ -36,6 +37,7 @@ mod runtime_conformance;
 mod slack_churn;
 mod slack_in;
 mod slack_manifest;
+mod slack_news;
 mod slack_out;
 mod slack_socket;
 mod support;

@@ -9,7 +9,7 @@ use super::house::House;
 use super::report::{Check, Line};
 use crate::config::{self, Hosts};
 use crate::model::Slug;
-use crate::slack::{Bot, Inspection, Trouble, find_channel, inspect, manifest_scopes};
+use crate::slack::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -28,13 +28,14 @@ pub async fn check(house: &House) -> Vec<Line> {
     let agents = house.fleet.iter().flat_map(|fleet| &fleet.agents);
     let channels = agents.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?)));
     let channels: Vec<(Slug, String)> = channels.collect();
+    let status = house.fleet.iter().find_map(|fleet| fleet.status_channel.clone());
     let tokens = tokens(house);
-    if let Some(line) = judge_tokens(&tokens, channels.len()) {
+    if let Some(line) = judge_tokens(&tokens, channels.len() + usize::from(status.is_some())) {
         return vec![line];
     }
     let Tokens::Both { bot, app } = tokens else { return Vec::new() };
     match Hosts::from_environment(&house.environment) {
-        Ok(hosts) => judge(&inspect(&bot, &app, &hosts.slack_api, CALL).await, &channels),
+        Ok(hosts) => judge(&inspect(&bot, &app, &hosts.slack_api, CALL).await, &channels, status.as_deref()),
         Err(error) => vec![Line::fail(Check::SlackBot, format!("{error:#}"), "mend the variable, or take it out")],
     }
 }
@@ -76,7 +77,7 @@ fn judge_tokens(tokens: &Tokens, channels: usize) -> Option<Line> {
     }
 }
 
-fn judge(found: &Inspection, channels: &[(Slug, String)]) -> Vec<Line> {
+fn judge(found: &Inspection, channels: &[(Slug, String)], status: Option<&str>) -> Vec<Line> {
     let fail = |check, Trouble { what, mend }: &Trouble| Line::fail(check, what, mend);
     let mut lines = Vec::new();
     match &found.bot {
@@ -91,26 +92,30 @@ fn judge(found: &Inspection, channels: &[(Slug, String)]) -> Vec<Line> {
         Err(trouble) => fail(Check::SlackApp, trouble),
     });
     match &found.channels {
-        Err(trouble) if !channels.is_empty() => lines.push(fail(Check::SlackChannel, trouble)),
+        Err(trouble) if !channels.is_empty() || status.is_some() => lines.push(fail(Check::SlackChannel, trouble)),
         Err(_) => {}
-        Ok(seen) => lines.extend(channels.iter().map(|(agent, written)| {
-            let invite = format!("create the channel if it is missing, and write `/invite @fleet` in {written}");
-            let line = match find_channel(written, seen) {
-                None => {
-                    let found = format!(
-                        "there is no channel {written} that the app sees: missing, archived, or private without it"
-                    );
-                    Line::fail(Check::SlackChannel, found, invite)
-                }
-                Some(channel) if channel.member == Some(false) => {
-                    Line::fail(Check::SlackChannel, format!("the app is not in #{}", channel.name), invite)
-                }
-                Some(channel) => Line::ok(Check::SlackChannel, format!("#{}, and the app is in it", channel.name)),
-            };
-            line.of(agent)
-        })),
+        Ok(seen) => {
+            lines.extend(status.map(|written| judge_channel(written, seen)));
+            lines.extend(channels.iter().map(|(agent, written)| judge_channel(written, seen).of(agent)));
+        }
     }
     lines
+}
+
+/// A channel of the fleet's or, without an agent, the status channel.
+fn judge_channel(written: &str, seen: &[SeenChannel]) -> Line {
+    let invite = format!("create the channel if it is missing, and write `/invite @fleet` in {written}");
+    match find_channel(written, seen) {
+        None => {
+            let found =
+                format!("there is no channel {written} that the app sees: missing, archived, or private without it");
+            Line::fail(Check::SlackChannel, found, invite)
+        }
+        Some(channel) if channel.member == Some(false) => {
+            Line::fail(Check::SlackChannel, format!("the app is not in #{}", channel.name), invite)
+        }
+        Some(channel) => Line::ok(Check::SlackChannel, format!("#{}, and the app is in it", channel.name)),
+    }
 }
 
 fn judge_scopes(bot: &Bot) -> Line {
@@ -136,7 +141,6 @@ fn judge_scopes(bot: &Bot) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slack::SeenChannel;
 
     fn bot(without: &str, with: &[&str]) -> Bot {
         let mut scopes = manifest_scopes();
@@ -177,11 +181,12 @@ mod tests {
         };
         let agents =
             [(slug("a"), "#a".into()), (slug("b"), "b".into()), (slug("c"), "#c".into()), (slug("d"), "#d".into())];
-        let lines = judge(&found, &agents);
+        let lines = judge(&found, &agents, Some("#b"));
         assert_eq!(
             lines.iter().map(|line| line.verdict.word()).collect::<Vec<_>>(),
-            ["ok", "ok", "fail", "ok", "fail", "ok", "fail"]
+            ["ok", "ok", "fail", "fail", "ok", "fail", "ok", "fail"]
         );
-        assert_eq!(lines[4].agents, [slug("b")]);
+        assert!(lines[3].agents.is_empty() && lines[3].found.contains("#b"), "the status channel: {:?}", lines[3]);
+        assert_eq!(lines[5].agents, [slug("b")]);
     }
 }

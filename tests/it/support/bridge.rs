@@ -64,6 +64,7 @@ impl House {
             app_token: APP_TOKEN.to_owned().into(),
             api_url: Some(slack.api_url()),
             agents: vec![(slug("pr"), "#agent-pr".into()), (slug("pr-reviewer"), REVIEWER.into())],
+            status_channel: None,
             timing: timing(),
         };
         Self { slack, store, options, _directory: directory, path }
