@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::guard::{self, Hold, Sight};
-use super::{Delivery, Target};
+use super::{Delivery, ESCAPE_AGAIN, Target};
 use crate::tmux::Key;
 
 /// What became of an attempt to interrupt.
@@ -39,10 +39,16 @@ impl Delivery {
         Ok(Interrupt::Pressed)
     }
 
-    /// Closes a dialog that only tells of a limit, and would keep every prompt from the box; says whether it did.
+    /// Closes a dialog that only tells of a limit, and would keep every prompt from the box; says whether it did, or did so a moment ago.
     pub(super) async fn close_news(&self, target: &Target<'_>, sight: &Sight) -> anyhow::Result<bool> {
         let Ok(_clear) = guard::check_close(sight) else { return Ok(false) };
-        let slug = &target.context.agent.slug;
+        let (slug, now) = (&target.context.agent.slug, self.clock.now());
+        // A second Escape in quick succession opens a menu in both CLIs.
+        let closed = self.remember(slug, |memory| memory.closed);
+        if closed.is_some_and(|at| now.duration_since(at).abs() < ESCAPE_AGAIN) {
+            return Ok(true);
+        }
+        self.remember(slug, |memory| memory.closed = Some(now));
         self.tmux.press(&sight.pane.id, Key::Escape).await.with_context(|| format!("can't press Escape in {slug}"))?;
         tracing::info!(agent = %slug, "closed the news of a limit that is over");
         Ok(true)

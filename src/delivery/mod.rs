@@ -7,6 +7,7 @@
 mod answer;
 mod draft;
 pub mod guard;
+mod hold;
 mod interrupt;
 mod look;
 mod order;
@@ -116,6 +117,8 @@ struct Memory {
     pasted: Option<PromptId>,
     /// For which prompt Escape was pressed last, and when.
     interrupted: Option<(PromptId, Timestamp)>,
+    /// When Escape was pressed last to close the news of a limit.
+    closed: Option<Timestamp>,
     /// What the input box showed last, and since when.
     in_box: Option<(InputBox, Timestamp)>,
     /// The draft that was set aside; none where the store was not asked yet.
