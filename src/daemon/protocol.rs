@@ -3,8 +3,6 @@
 //! Client and daemon are one binary, yet an upgrade may leave an old client beside a new daemon: both send
 //! [`VERSION_HEADER`], and a mismatch is an error that says so.
 
-use std::path::PathBuf;
-
 mod house;
 
 use jiff::Timestamp;

@@ -1,5 +1,7 @@
 //! The part of the local API's language that is about the box and its agents.yaml, not about one agent's work.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
