@@ -142,13 +142,6 @@ pub enum Answer {
         /// Why.
         why: String,
     },
-    /// Tell people that it does not stay up.
-    TellCrashes {
-        /// How it ended.
-        how: String,
-        /// How often.
-        times: u32,
-    },
 }
 
 /// The table.
@@ -166,9 +159,6 @@ pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
         }
         State::Blocked(Blocked::ContextFull) if !facts.under_way => vec![Answer::Compact],
         State::Blocked(why @ (Blocked::Login { .. } | Blocked::Trust)) => vec![Answer::Page { why: why.to_string() }],
-        State::Crashed { how, times } if *times >= TOLD_CRASHES => {
-            vec![Answer::TellCrashes { how: how.clone(), times: *times }]
-        }
         State::Idle
         | State::Starting
         | State::Busy
@@ -293,13 +283,5 @@ mod tests {
         let over = Cut { mended: true, ..cut(login.clone(), 1) };
         assert_eq!((cut(login.clone(), 1).blocks(at(99_999_999)), over.blocks(at(0))), (Some(login), None));
         assert_eq!(over.over_at(), None, "a turn that a login cut off is not resumed by the clock");
-    }
-
-    #[test]
-    fn crashes_are_told_from_the_fifth_in_a_row() {
-        let crashed = |times| State::Crashed { how: "was killed".into(), times };
-        assert_eq!(answer(&crashed(4), facts(0, None)), vec![]);
-        let told = Answer::TellCrashes { how: "was killed".into(), times: 5 };
-        assert_eq!(answer(&crashed(5), facts(0, None)), vec![told]);
     }
 }
