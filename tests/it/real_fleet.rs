@@ -280,7 +280,13 @@ async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started
     std::fs::create_dir_all(&project).unwrap();
     let line = format!("{{\"type\":\"mode\",\"mode\":\"normal\",\"sessionId\":\"{id}\"}}\n");
     std::fs::write(project.join(format!("{id}.jsonl")), line).unwrap();
+    let yaml = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+    std::fs::write(fleet.path("agents.yaml"), yaml + "    initPrompt: introduce yourself\n").unwrap();
     fleet.start().await;
+    until("the new conversation is told what comes first", async || {
+        model.saw_prompt("introduce yourself").then_some(())
+    })
+    .await;
     let line = fleet.fleet(&["send", "claude-one", "--timeout", "50s", "hello again"]);
     assert!(line.contains("confirmed in"), "{line}");
 }
