@@ -329,6 +329,8 @@ async fn another_fleetd_from_another_place_takes_over_running_real_agents_in_the
         let view = fleet.until_prompt(id, "done", |state| state.name() == StateName::Done).await;
         let cut = |row: &fleetd::model::FeedRow| matches!(&row.fact, Fact::TurnEnded { outcome, .. } if *outcome != Outcome::Completed);
         assert!(!view.turn.iter().any(cut), "{slug}: {:?}", view.turn);
+        // Its hooks still tell: without them the end would be guessed from half a minute of quiet.
+        assert_eq!(view.steps.last().unwrap().cause, "the turn ended", "{slug}: {:?}", view.steps);
         let next = format!("the next thing for {slug}");
         fleet.fleet(&["send", slug, "--reply", &next]);
         assert!(model.request_for(&next).unwrap().remembers(FIRST), "{slug} forgot");
