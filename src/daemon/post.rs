@@ -47,6 +47,8 @@ pub struct Seen {
     /// What cut its last turn off, and whether that was looked up since the feed told of it last.
     pub cut: Option<Cut>,
     cut_known: bool,
+    /// Whether people may have been told that it can't go on and not yet that it does; none where nobody looked yet.
+    pub told_blocked: Option<bool>,
 }
 
 impl AgentPost {
@@ -142,6 +144,11 @@ impl AgentPost {
     /// tells meanwhile is looked up too.
     pub fn note_cut_known(&self) -> bool {
         std::mem::replace(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).cut_known, true)
+    }
+
+    /// Notes whether people may believe that it can't go on.
+    pub fn set_told_blocked(&self, told: bool) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).told_blocked = Some(told);
     }
 
     /// Notes that the feed tells more of it.
