@@ -38,7 +38,7 @@ fn table(status: &Status, now: Timestamp, terminal: bool) -> String {
     table.set_header(
         heads.map(|head| if terminal { Cell::new(head).add_attribute(Attribute::Dim) } else { Cell::new(head) }),
     );
-    for agent in &status.agents {
+    for agent in status.agents.iter().chain(&status.retired) {
         table.add_row(row(agent, now, terminal));
     }
     let mut text = table.trim_fmt();
@@ -73,11 +73,11 @@ fn row(agent: &AgentStatus, now: Timestamp, terminal: bool) -> Vec<Cell> {
         AgentState::Elsewhere { program } => format!("at {program}"),
         state => state.word().to_owned(),
     };
-    let paused = matches!(agent.state, AgentState::Paused { .. });
+    let paused = matches!(agent.state, AgentState::Paused { .. } | AgentState::Retiring { .. });
     let state = if agent.held_by.is_some() && !paused { format!("{state}, held") } else { state };
     let colour = match &agent.state {
         AgentState::Idle | AgentState::Held { .. } => Some(Color::Green),
-        AgentState::Busy | AgentState::Starting => Some(Color::Yellow),
+        AgentState::Busy | AgentState::Starting | AgentState::Retiring { .. } => Some(Color::Yellow),
         _ => Some(Color::Red),
     };
     let state = Cell::new(state);

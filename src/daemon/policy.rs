@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::policy::{Answer, Cut, Facts, State, answer};
 use crate::runtime::{Activity, AgentSetup, Conversation, account_files};
+use crate::supervisor::retirement_end;
 
 /// How many turns back tries in vain are counted.
 const TURNS: u32 = 16;
@@ -40,13 +41,15 @@ pub async fn pass(
     let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.share() >= at);
     // A login or a trust dialog comes soon after a start.
     let starts = running.supervisor.starts_in_vain(slug);
-    if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() {
+    let told = post.seen().told_blocked != Some(false);
+    if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() && !told {
         return Ok(());
     }
     let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
     let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
     let crashed = (running.supervisor.problem(slug), starts);
-    let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, now);
+    let retiring = retiring(running, slug).await?;
+    let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, retiring, now);
     let open = running.store.open_prompts(slug).await?;
     let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
     let key = compaction_key(slug, conversation, seen.context);
@@ -60,19 +63,48 @@ pub async fn pass(
     };
     for answer in answer(&state, facts) {
         tracing::debug!(agent = %slug, %state, ?answer, "a policy applies");
+        if matches!(answer, Answer::Page { .. }) {
+            post.set_told_blocked(true);
+        }
         give(running, setup, &key, answer).await?;
+    }
+    if told && matches!(state, State::Idle | State::Busy) {
+        call_off(running, slug).await?;
+        post.set_told_blocked(false);
     }
     Ok(())
 }
 
-/// What an agent is at. `crashed`: what keeps it from running, and after how many starts in a row.
+/// When the session of an agent ends that agents.yaml does not name any more; none of one that it names.
+async fn retiring(running: &Running, slug: &Slug) -> anyhow::Result<Option<Timestamp>> {
+    if running.agent(slug).is_some() {
+        return Ok(None);
+    }
+    let retired = running.store.retired_agents().await?.into_iter().find(|(agent, _)| agent == slug);
+    // Taken out just now, its time is not noted yet.
+    let since = retired.map_or_else(|| running.clock.now(), |(_, since)| since);
+    Ok(Some(retirement_end(since, running.roster().fleet.retire_after)))
+}
+
+/// Tells people that an agent goes on of which they were told that it can't, once for each time.
+async fn call_off(running: &Running, slug: &Slug) -> anyhow::Result<()> {
+    let Some(key) = running.store.last_told(&format!("blocked/{slug}/")).await? else { return Ok(()) };
+    tell(running, &format!("un{key}"), &Notice::Unblocked { agent: slug.clone() }).await
+}
+
+/// What an agent is at. `crashed`: what keeps it from running, and after how many starts in a row. `retiring`: when its
+/// session ends, where agents.yaml does not name it any more.
 pub fn derive(
     sight: Option<&Sight>,
     cut: Option<&Cut>,
     held_by: Option<&str>,
     crashed: &(Option<String>, u32),
+    retiring: Option<Timestamp>,
     now: Timestamp,
 ) -> State {
+    if let Some(until) = retiring {
+        return State::Retiring { until };
+    }
     let Some(sight) = sight else { return State::Starting };
     let rests = |state: State| match (cut.and_then(|cut| cut.blocks(now)), held_by) {
         (Some(blocked), _) => State::Blocked(blocked),

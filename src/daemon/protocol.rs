@@ -179,6 +179,9 @@ pub struct Status {
     pub since: Timestamp,
     /// The agents, in file order.
     pub agents: Vec<AgentStatus>,
+    /// The agents that agents.yaml does not name any more and whose sessions are held.
+    #[serde(default)]
+    pub retired: Vec<AgentStatus>,
     /// The Slack bridge; none where no tokens are set.
     pub slack: Option<SlackStatus>,
     /// What is wrong with the fleet as a whole, for people.

@@ -10,9 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Blocked, ContextUse, DialogKind};
 
-/// So many crashes in a row are told.
-pub const TOLD_CRASHES: u32 = 5;
-
 /// How long after the first turn that a usage limit cut off the next try is, where nobody says when the limit ends.
 const LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -159,6 +156,7 @@ pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
         }
         State::Blocked(Blocked::ContextFull) if !facts.under_way => vec![Answer::Compact],
         State::Blocked(why @ (Blocked::Login { .. } | Blocked::Trust)) => vec![Answer::Page { why: why.to_string() }],
+        // Whoever starts an agent again and again tells of it.
         State::Idle
         | State::Starting
         | State::Busy

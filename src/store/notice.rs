@@ -35,6 +35,18 @@ impl Store {
         Ok(stored == 1)
     }
 
+    /// The key of the last piece of news whose key begins with `prefix`, which ends in a slash.
+    pub async fn last_told(&self, prefix: &str) -> anyhow::Result<Option<String>> {
+        // As a range, which the index of the keys answers: what follows a slash is a zero.
+        let end = format!("{}0", prefix.trim_end_matches('/'));
+        sqlx::query_scalar("SELECT key FROM notice WHERE key >= $1 AND key < $2 ORDER BY seq DESC LIMIT 1")
+            .bind(prefix)
+            .bind(end)
+            .fetch_optional(&mut *self.read().await?)
+            .await
+            .context("can't read the news of the box")
+    }
+
     /// The news after `seq`, at most `most`, oldest first.
     pub async fn notices_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<NoticeRow>> {
         sqlx::query("SELECT seq, at, notice FROM notice WHERE seq > $1 ORDER BY seq LIMIT $2")

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Slug;
-use crate::policy::TOLD_CRASHES;
 use crate::tmux::{Death, Pane, PaneId};
 
 /// The pane option that names the agent of a pane of ours.
@@ -21,6 +20,9 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The longest pause.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
+
+/// After so many starts in a row that were no good people are told.
+const TOLD_CRASHES: u32 = 5;
 
 /// What is remembered of an agent's starts, so that one that can't live is not started over and over. Only in memory: a
 /// restart of the daemon costs one early try.
