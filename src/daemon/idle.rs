@@ -12,11 +12,13 @@ use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::fleet::Running;
+use super::post::AgentPost;
 use super::protocol::AgentState;
 use super::{TICK, status};
 use crate::config::IdleStop;
 use crate::model::Notice;
-use crate::schedule::{self, Announced, Facts, NEAR, Verdict};
+use crate::schedule::{self, Announced, Candidate, Facts, NEAR, Pass, Verdict};
+use crate::supervisor::TAG_AGENT;
 
 /// The note that holds when the announced stop was told; empty where none is.
 const ANNOUNCED: &str = "idle.announced";
@@ -69,7 +71,11 @@ async fn pass(running: &Running, quiet: &mut Quiet) -> anyhow::Result<()> {
     };
     let facts = facts(running, quiet, &wanted, told).await?;
     match schedule::judge(&facts) {
-        Verdict::Busy(_) | Verdict::Idle | Verdict::Wait => Ok(()),
+        Verdict::Busy(why) => {
+            tracing::debug!("the box is in use: {why}");
+            Ok(())
+        }
+        Verdict::Idle | Verdict::Wait => Ok(()),
         Verdict::Announce(at) => {
             tracing::warn!("nothing is to be done: the box stops itself at {at}, unless something happens");
             quiet.announced = Some(running.clock.steady());
@@ -117,8 +123,14 @@ async fn facts(
     if busy.is_none() && now.duration_since(last) >= SignedDuration::try_from(TICK)? {
         // A look at every pane is dear: only where nothing cheaper says that the box is in use.
         let seen = in_panes(running).await?;
-        busy = seen.0;
-        last = last.max(seen.1);
+        // That took a while: whatever came meanwhile counts too.
+        let stored = running.store.last_activity().await?.unwrap_or(last);
+        let acted = Timestamp::from_microsecond(running.acted.load(Ordering::Relaxed)).unwrap_or(now);
+        last = last.max(seen.1).max(stored).max(acted);
+        busy = match seen.0 {
+            Some(busy) => Some(busy),
+            None => self::busy(running, now).await?,
+        };
     }
     let steady = running.clock.steady();
     if busy.is_some() {
@@ -163,27 +175,57 @@ async fn busy(running: &Running, now: Timestamp) -> anyhow::Result<Option<String
     if heads.iter().any(|row| row.lane != crate::slack::NEWS && on_its_way(row.since)) {
         return Ok(Some("something is to be said in Slack".to_owned()));
     }
-    let soon = roster.fleet.agents.iter().find(|agent| {
-        let next = agent.schedule.as_ref().and_then(|schedule| schedule::next(now, schedule));
-        next.is_some_and(|next| next.duration_since(now) <= NEAR)
-    });
-    Ok(soon.map(|agent| format!("a daily prompt of {} is due soon", agent.slug)))
+    let agents: Vec<Candidate<'_>> = (roster.fleet.agents.iter())
+        .filter_map(|agent| Some(Candidate { slug: &agent.slug, schedule: agent.schedule.as_ref()? }))
+        .collect();
+    let pass = Pass { now, last: None, stagger: roster.fleet.stagger, agents: &agents };
+    if let Some(agent) = schedule::soon(&pass, NEAR) {
+        return Ok(Some(format!("a daily prompt of {agent} is due soon")));
+    }
+    // A turn that time alone lets go on is due as a daily prompt is; one that still does not go on long after waits for somebody.
+    let resumes = |post: &&Arc<AgentPost>| {
+        let at = post.seen().cut.and_then(|cut| cut.over_at());
+        at.is_some_and(|at| at.duration_since(now).abs() <= NEAR)
+    };
+    Ok(roster.agents.iter().find(resumes).map(|post| format!("{} goes on soon after a limit", post.slug())))
 }
 
-/// What the panes show: a turn, somebody who is attached, and when somebody typed last.
+/// What the panes show: a turn, somebody who is attached, and when somebody typed last, or printed where nothing else tells
+/// whether a turn runs.
 async fn in_panes(running: &Running) -> anyhow::Result<(Option<String>, Timestamp)> {
+    tracing::debug!("looks into every pane before the box may stop");
     let status = status::status(running).await?;
+    // Of these nobody can tell whether a turn runs: what they print tells that somebody is at work.
+    let unclear = |state: &AgentState| {
+        matches!(
+            state,
+            AgentState::Failed | AgentState::Starting | AgentState::Held { .. } | AgentState::Retiring { .. }
+        )
+    };
     let mut typed = Timestamp::MIN;
     let ours = running.roster();
     for pane in running.tmux.panes().await.context("can't list the tmux sessions")? {
         if pane.attached > 0 {
             return Ok((Some(format!("somebody is attached to {}", pane.session)), typed));
         }
-        if ours.agents.iter().any(|post| post.pane().as_ref() == Some(&pane.id)) {
-            typed = typed.max(Timestamp::from_second(pane.typed_at).unwrap_or(Timestamp::MIN));
+        let second = |second| Timestamp::from_second(second).unwrap_or(Timestamp::MIN);
+        let post = ours.agents.iter().find(|post| post.pane().as_ref() == Some(&pane.id));
+        if post.is_some() {
+            typed = typed.max(second(pane.typed_at));
+        }
+        let state = post.and_then(|post| status.agents.iter().find(|agent| agent.agent == *post.slug()));
+        // An agent that agents.yaml does not name any more has no state, and may be in its last turn.
+        let retired = post.is_none() && pane.tags.contains_key(TAG_AGENT);
+        if pane.death.is_none() && (retired || state.is_some_and(|agent| unclear(&agent.state))) {
+            typed = typed.max(second(pane.output_at)).max(second(pane.typed_at));
         }
     }
-    let working = status.agents.iter().find(|agent| {
+    // A retired agent still ends its turn.
+    let mut agents = status.agents;
+    for post in &ours.retired {
+        agents.push(status::agent(running, post, None).await?);
+    }
+    let working = agents.iter().find(|agent| {
         matches!(agent.state, AgentState::Busy | AgentState::Asking { .. } | AgentState::Elsewhere { .. })
             || agent.state == AgentState::Starting && agent.problem.is_none()
     });

@@ -38,7 +38,7 @@ pub async fn pass(
     let cut = look_up_cut(running, post, setup, conversation, news).await.inspect_err(|_| post.forget_cut())?;
     let seen = post.seen();
     let now = running.clock.now();
-    let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.share() >= at);
+    let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.is_worth_compacting(at));
     // A login or a trust dialog comes soon after a start.
     let starts = running.supervisor.starts_in_vain(slug);
     let told = post.seen().told_blocked != Some(false);
@@ -58,6 +58,7 @@ pub async fn pass(
         compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
         cut: cut.as_ref(),
         under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
+        waiting: open.iter().any(|prompt| prompt.state.name().is_waiting()),
         context: seen.context,
         compact_at: setup.agent.compact_at,
     };

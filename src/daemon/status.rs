@@ -34,7 +34,8 @@ pub async fn status(running: &Running) -> anyhow::Result<Status> {
     })
 }
 
-async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> anyhow::Result<AgentStatus> {
+/// What one agent is at; also one that agents.yaml does not name any more.
+pub async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> anyhow::Result<AgentStatus> {
     let slug = post.slug();
     let (setup, conversation) = (post.setup_of_process(), running.conversation(slug).await?);
     // What can't be looked at is shown as such; the rest of the table must not suffer.

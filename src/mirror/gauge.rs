@@ -14,18 +14,22 @@ pub struct Gauge {
     window: Option<u64>,
     limited_until: Option<Timestamp>,
     fill: u32,
+    /// What was in the context when this fill began; none until the records tell.
+    left: Option<u64>,
 }
 
 impl Gauge {
     /// Takes in what a record measures.
     pub fn read(&mut self, record: &Record) {
         match record {
-            Record::Usage { usage, .. } => self.used = usage.input.saturating_add(usage.output),
+            Record::Usage { usage, .. } => self.holds(usage.input.saturating_add(usage.output)),
             Record::Measured { used, window, limited_until } => {
                 if used.is_some() || limited_until.is_some() {
                     self.limited_until = *limited_until;
                 }
-                self.used = used.unwrap_or(self.used);
+                if let Some(used) = used {
+                    self.holds(*used);
+                }
                 self.window = window.or(self.window);
             }
             Record::Compacted { left } => self.emptied(left.unwrap_or_default()),
@@ -37,12 +41,21 @@ impl Gauge {
     pub fn emptied(&mut self, left: u64) {
         self.used = left;
         self.fill = self.fill.saturating_add(1);
+        self.left = Some(left).filter(|left| *left > 0);
+    }
+
+    fn holds(&mut self, used: u64) {
+        self.used = used;
+        // A summary is counted for the first time with the next answer where the compaction itself did not tell.
+        if self.fill > 0 && self.left.is_none() {
+            self.left = Some(used);
+        }
     }
 
     /// How full the context is; none where the records don't tell.
     pub fn context(&self) -> Option<ContextUse> {
         let window = self.window.filter(|_| self.used > 0)?;
-        Some(ContextUse { used: self.used, window, fill: self.fill })
+        Some(ContextUse { used: self.used, window, fill: self.fill, left: self.left.unwrap_or_default() })
     }
 
     /// An outcome with the end of the limit, which another line told.
@@ -67,18 +80,37 @@ mod tests {
         let mut gauge = Gauge::default();
         gauge.read(&usage(90));
         assert_eq!(gauge.context(), None, "nobody said how much fits");
-        for (record, used, fill) in [
-            (measured(None, Some(1000)), 100, 0),
-            (usage(790), 800, 0),
-            (usage(390), 400, 0),
-            (Record::Compacted { left: Some(30) }, 30, 1),
-            (usage(50), 60, 1),
-            (measured(Some(70), None), 70, 1),
+        for (record, used, fill, left) in [
+            (measured(None, Some(1000)), 100, 0, 0),
+            (usage(790), 800, 0, 0),
+            (usage(390), 400, 0, 0),
+            (Record::Compacted { left: Some(30) }, 30, 1, 30),
+            (usage(50), 60, 1, 30),
+            (measured(Some(70), None), 70, 1, 30),
         ] {
             gauge.read(&record);
-            assert_eq!(gauge.context(), Some(ContextUse { used, window: 1000, fill }), "{record:?}");
+            assert_eq!(gauge.context(), Some(ContextUse { used, window: 1000, fill, left }), "{record:?}");
         }
         assert!((gauge.context().unwrap().share() - 0.07).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_context_that_a_compaction_leaves_full_is_not_compacted_over_and_over() {
+        let used = |used| Record::Measured { used: Some(used), window: Some(1000), limited_until: None };
+        for left in [Some(300), None] {
+            let mut gauge = Gauge::default();
+            let full = |gauge: &Gauge| gauge.context().is_some_and(|context| context.is_worth_compacting(0.2));
+            gauge.read(&used(310));
+            assert!(full(&gauge), "the first fill");
+            gauge.read(&Record::Compacted { left });
+            assert!(!full(&gauge), "at once");
+            gauge.read(&used(300));
+            assert!(!full(&gauge), "told once more, {left:?}");
+            gauge.read(&used(349));
+            assert!(!full(&gauge), "hardly grown");
+            gauge.read(&used(350));
+            assert!(full(&gauge), "grown again");
+        }
     }
 
     #[test]

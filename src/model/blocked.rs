@@ -71,6 +71,8 @@ pub struct ContextUse {
     pub window: u64,
     /// How often it was emptied before, in this agent's life: names the present fill.
     pub fill: u32,
+    /// Tokens that were in it when the present fill began; 0 for the first.
+    pub left: u64,
 }
 
 impl ContextUse {
@@ -78,5 +80,11 @@ impl ContextUse {
     #[expect(clippy::cast_precision_loss, reason = "no context has 2^52 tokens")]
     pub fn share(&self) -> f64 {
         self.used as f64 / self.window.max(1) as f64
+    }
+
+    /// Whether the share in use is at least `at`, and the context has grown by a twentieth of the window since it was emptied
+    /// last: what one compaction leaves, the next one leaves too.
+    pub fn is_worth_compacting(&self, at: f64) -> bool {
+        self.share() >= at && self.used.saturating_sub(self.left) >= self.window / 20
     }
 }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Slug;
 
+/// How many agents one piece of news names.
+const NAMED: usize = 20;
+
 /// One piece of news. Its text is [`fmt::Display`]'s, one line of Slack's own Markdown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
@@ -157,7 +160,9 @@ impl fmt::Display for Notice {
 }
 
 fn names(agents: &[Slug]) -> String {
-    agents.iter().map(Slug::as_str).collect::<Vec<_>>().join(", ")
+    let more = agents.len().saturating_sub(NAMED);
+    let named = agents.iter().take(NAMED).map(Slug::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 /// Slack shows it in each reader's own zone: <https://docs.slack.dev/messaging/formatting-message-text#date-formatting>.

@@ -19,6 +19,9 @@ const RATE_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// The longest pause between two tries; each is twice the one before.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
+/// No limit lasts longer than a month: an end that is told for later is taken for one that is not told.
+const LONGEST_LIMIT: SignedDuration = SignedDuration::from_hours(32 * 24);
+
 /// What an agent is at, by everything that is seen of it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -87,6 +90,7 @@ impl Cut {
             Blocked::RateLimited { until } => (*until, RATE_PAUSE),
             Blocked::Trust | Blocked::Login { .. } | Blocked::ContextFull => return None,
         };
+        let until = until.filter(|until| until.duration_since(self.at) <= LONGEST_LIMIT);
         // A told time is believed once; after that the tries in vain count too.
         let tries = if until.is_some() { self.times.saturating_sub(1) } else { self.times };
         let pause = match tries {
@@ -119,6 +123,8 @@ pub struct Facts<'a> {
     pub cut: Option<&'a Cut>,
     /// Whether a prompt of ours is on its way or its turn runs.
     pub under_way: bool,
+    /// Whether a prompt waits for it: that begins the next turn.
+    pub waiting: bool,
     /// How full its context is.
     pub context: Option<ContextUse>,
     /// Whether the present fill was to be compacted already, and was not.
@@ -144,9 +150,10 @@ pub enum Answer {
 /// The table.
 pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
     let resumes = || facts.cut.and_then(Cut::over_at).is_some_and(|at| at <= facts.now);
-    let full = || facts.compact_at.zip(facts.context).is_some_and(|(at, context)| context.share() >= at);
+    let full = || facts.compact_at.zip(facts.context).is_some_and(|(at, context)| context.is_worth_compacting(at));
     match state {
         State::Idle if facts.under_way => Vec::new(),
+        State::Idle if resumes() && facts.waiting => Vec::new(),
         State::Idle if resumes() => vec![Answer::Resume],
         State::Idle if full() => vec![Answer::Compact],
         State::Blocked(Blocked::ContextFull) if facts.compacted_in_vain => {
@@ -204,7 +211,15 @@ mod tests {
     }
 
     fn facts(now: i64, cut: Option<&Cut>) -> Facts<'_> {
-        Facts { now: at(now), cut, under_way: false, context: None, compacted_in_vain: false, compact_at: None }
+        Facts {
+            now: at(now),
+            cut,
+            under_way: false,
+            waiting: false,
+            context: None,
+            compacted_in_vain: false,
+            compact_at: None,
+        }
     }
 
     #[test]
@@ -226,6 +241,8 @@ mod tests {
             assert_eq!(answer(&state, facts), expected, "{state} at {now}");
         }
         assert_eq!(answer(&State::Idle, facts(7200, None)), vec![], "another turn has begun since");
+        let waiting = Facts { waiting: true, ..facts(7200, Some(&cut)) };
+        assert_eq!(answer(&State::Idle, waiting), vec![], "what somebody sent meanwhile begins the next turn");
     }
 
     #[test]
@@ -235,13 +252,18 @@ mod tests {
         };
         assert_eq!(pauses(|| limit(None)), [10, 20, 40, 60, 60, 60, 60, 60, 60]);
         assert_eq!(pauses(|| Blocked::RateLimited { until: None }), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        let day = 86_400;
+        for (days, minutes) in [(31, 31 * 24 * 60), (365, 10)] {
+            let told = cut(limit(Some(days * day)), 1).over_at().unwrap().as_second() / 60;
+            assert_eq!(told, minutes, "an agent waits for {days} days");
+        }
         // A time that lies in the past, told again and again, makes no storm of tries.
         assert_eq!(pauses(|| limit(Some(-60))), [0, 10, 20, 40, 60, 60, 60, 60, 60]);
     }
 
     #[test]
     fn a_context_is_compacted_only_when_it_is_full_enough_and_the_agent_rests() {
-        let of = |used| Some(ContextUse { used, window: 200_000, fill: 0 });
+        let of = |used| Some(ContextUse { used, window: 200_000, fill: 0, left: 0 });
         for (state, used, compact_at, under_way, expected) in [
             (State::Idle, 160_000, Some(0.8), false, vec![Answer::Compact]),
             (State::Idle, 159_999, Some(0.8), false, vec![]),

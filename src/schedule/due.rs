@@ -130,6 +130,16 @@ pub fn next(now: Timestamp, schedule: &Schedule) -> Option<Timestamp> {
         .find(|instant| *instant > now)
 }
 
+/// Whose nudge falls due within `span` after `pass.now`, staggered as [`due`] has it; also one that has just fallen due and
+/// may still wait for something. The first, if any.
+pub fn soon<'a>(pass: &Pass<'a>, span: SignedDuration) -> Option<&'a Slug> {
+    let from = pass.now.saturating_sub(LATEST).unwrap_or(pass.now);
+    let until = pass.now.saturating_add(span).unwrap_or(Timestamp::MAX);
+    let ahead = Pass { now: until, ..*pass };
+    let near = instants(&ahead, from).into_iter().find(|(due_at, ..)| (from..=until).contains(due_at));
+    near.map(|(_, agent, _)| agent.slug)
+}
+
 fn why_skipped(late: SignedDuration) -> String {
     let minutes = late.as_mins();
     let late = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };

@@ -8,6 +8,6 @@ mod due;
 mod idle;
 mod stamps;
 
-pub use due::{Candidate, LATEST, Pass, Settled, Step, due, next};
+pub use due::{Candidate, LATEST, Pass, Settled, Step, due, next, soon};
 pub use idle::{AHEAD, Announced, Facts, NEAR, Verdict, judge};
 pub use stamps::Stamps;

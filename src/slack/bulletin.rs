@@ -16,6 +16,9 @@ const LONGEST: usize = 600;
 /// News older than this say when they happened.
 const OLD: SignedDuration = SignedDuration::from_mins(5);
 
+/// How many agents a line names: their names alone must not be too long for a message.
+const NAMED: usize = 20;
+
 /// Room for the line that says how many more there are.
 const ROOM: usize = 100;
 
@@ -83,7 +86,10 @@ fn joins(one: &Notice, other: &Notice) -> bool {
 
 fn text(notice: &Notice, agents: &[Slug]) -> String {
     let [_, _, ..] = agents else { return notice.to_string() };
-    let names: Vec<String> = agents.iter().map(|agent| format!("*{agent}*")).collect();
+    let mut names: Vec<String> = agents.iter().take(NAMED).map(|agent| format!("*{agent}*")).collect();
+    if agents.len() > NAMED {
+        names.push(format!("{} more", agents.len() - NAMED));
+    }
     let names = match names.split_last() {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
@@ -135,8 +141,11 @@ fn harmless(notice: &Notice) -> Notice {
         | Notice::StopCalledOff { why: text }
         | Notice::Problem { what: text } => *text = quoted(text),
         Notice::ConfigTaken { changes } => *changes = vec![quoted(&changes.join("; "))],
-        Notice::Booted { failed, .. } => failed.truncate(20),
-        Notice::Unblocked { .. } | Notice::Retired { .. } | Notice::Ended { .. } | Notice::StopAhead { .. } => {}
+        Notice::Booted { .. }
+        | Notice::Unblocked { .. }
+        | Notice::Retired { .. }
+        | Notice::Ended { .. }
+        | Notice::StopAhead { .. } => {}
     }
     notice
 }
@@ -225,6 +234,21 @@ mod tests {
             text.ends_with(&format!("… and {} more; `fleet status` shows how the fleet is", 400 - shown)),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_same_news_of_a_large_fleet_fits_into_one_message_that_tells_of_how_many() {
+        let name = |number: u32| format!("agent-{number:03}-{}", "x".repeat(50));
+        for others in [vec![], vec![Notice::Problem { what: "other".into() }]] {
+            let of_all: Vec<_> =
+                (0..300).map(|number| skipped(&name(number), &"<".repeat(700))).chain(others).collect();
+            let text = told(of_all);
+            assert!(units(&text) <= MOST, "{}", units(&text));
+            assert!(text.contains("*agent-000-") && text.contains(" and 280 more got no daily prompt"), "{text}");
+        }
+        let failed = (0..300).map(|number| slug(&name(number))).collect();
+        let text = told(vec![Notice::Booted { running: 0, resumed: 0, fresh: 0, failed }]);
+        assert!(units(&text) <= MOST && text.contains("300 failed"), "{text}");
     }
 
     #[test]

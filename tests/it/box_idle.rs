@@ -3,6 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use fleetd::model::PromptState;
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::fleet::{Fleet, seconds_to_next_nine};
 use crate::support::slack::FakeSlack;
 use crate::support::wait::until;
@@ -120,4 +123,46 @@ async fn a_stop_that_fails_is_told_and_not_tried_again_at_every_tick_and_a_resta
     fleet.move_clock(moved);
     announced(&fleet, true).await;
     assert_eq!(stops(&fleet), ["tried"]);
+}
+
+#[tokio::test]
+async fn a_prompt_that_comes_while_the_last_look_at_the_panes_is_taken_keeps_the_box_up() {
+    let mut fleet = fleet("echo \"$@\" >> \"$(dirname \"$0\")/stopped\"");
+    let mut moved = seconds_to_next_nine() + 60 * MINUTE;
+    fleet.move_clock(moved);
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    moved += 31 * MINUTE;
+    fleet.move_clock(moved);
+    announced(&fleet, true).await;
+    let looks = |fleet: &Fleet| fleet.log().matches("looks into every pane").count();
+    let server = fleet.tmux(&["display-message", "-p", "#{pid}"]).parse().ok().and_then(Pid::from_raw).unwrap();
+    let before = looks(&fleet);
+    kill_process(server, Signal::STOP).unwrap();
+    moved += 6 * MINUTE;
+    fleet.move_clock(moved);
+    until("the last look begins", async || (looks(&fleet) > before).then_some(())).await;
+    let id = fleet.fleet(&["send", "ann", "--no-wait", "one more thing"]);
+    kill_process(server, Signal::CONT).unwrap();
+    announced(&fleet, false).await;
+    fleet.until_prompt(&id, "done", |state| matches!(state, PromptState::Done { .. })).await;
+    assert_eq!(stops(&fleet), Vec::<String>::new(), "it stopped with a prompt in the queue");
+}
+
+#[tokio::test]
+async fn a_retired_agent_in_its_last_turn_keeps_the_box_up() {
+    let mut fleet = Fleet::new("");
+    let both = |agents: String| agents + "idleStop: {after: 30m, command: [\"true\"]}\n";
+    let bob = Fleet::practice("bob") + "    env: {FLEET_PRACTICE_GATE: gate}\n";
+    fleet.configure(&both(Fleet::practice("ann") + &bob));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    fleet.until_state("bob", "idle").await;
+    fleet.fleet(&["send", "bob", "--no-wait", "build it\npractice: hold"]);
+    fleet.until_state("bob", "busy").await;
+    fleet.configure(&both(Fleet::practice("ann")));
+    until("bob is retired", async || fleet.log().contains("retired: its session is held").then_some(())).await;
+    fleet.move_clock(31 * MINUTE);
+    until("the box is in use", async || fleet.log().contains("the box is in use: bob is busy").then_some(())).await;
+    assert_eq!(fleet.status().stops_at, None, "it would stop in the middle of a turn");
 }

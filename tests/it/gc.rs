@@ -234,6 +234,40 @@ async fn a_remote_that_never_answers_costs_an_agent_its_newest_commits_and_never
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_a_nudge_waits_for_its_clones_neither_doubles_it_nor_gives_it_late() {
+    let forge = Forge::of(&["acme/demo"]);
+    let mut fleet = before_nine(&forge).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/acme/demo.git", silent.local_addr().unwrap());
+    forge.git(&fleet.path("repos/acme/demo"), &["remote", "set-url", "origin", &url]);
+    let nine = seconds_to_next_nine();
+    let waits = |fleet: &Fleet| fleet.log().matches("a nudge waits for its clones").count();
+    let given = |fleet: &Fleet, slug: &str| fleet.transcript(slug).matches("good morning").count();
+    fleet.move_clock(nine + 1);
+    until("ann's nudge waits", async || (waits(&fleet) > 0).then_some(())).await;
+    fleet.kill();
+    let before = waits(&fleet);
+    fleet.start().await;
+    until("it waits again", async || (waits(&fleet) > before).then_some(())).await;
+    fleet.move_clock(nine + 95);
+    until("ann has it", async || (given(&fleet, "ann") > 0).then_some(())).await;
+    // Bob's is due two minutes after ann's; nobody is there when its time ends.
+    let before = waits(&fleet);
+    fleet.move_clock(nine + 121);
+    until("bob's nudge waits", async || (waits(&fleet) > before).then_some(())).await;
+    fleet.kill();
+    fleet.move_clock(nine + 600);
+    fleet.start().await;
+    until("bob's is skipped", async || fleet.log().contains("nudge skipped").then_some(())).await;
+    fleet.until_state("ann", "idle").await;
+    fleet.until_state("bob", "idle").await;
+    assert_eq!(fleet.log().matches("nudge due").count(), 1);
+    let transcript = fleet.transcript("ann");
+    let prompts = transcript.lines().filter(|line| line.contains("\"type\":\"prompt\"")).count();
+    assert_eq!((prompts, given(&fleet, "bob")), (1, 0), "{transcript}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_remote_that_is_gone_is_told_once_a_day_and_the_nudge_goes_out_at_once() {
     let forge = Forge::of(&["acme/demo"]);
     let fleet = before_nine(&forge).await;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod box_idle;
 mod box_memory;
+mod box_news;
 mod chaos;
 mod cli;
 mod coming_back;

@@ -382,3 +382,27 @@ fn ticks(change: &Change, times: &[Time]) -> Vec<Timestamp> {
     }
     ticks
 }
+
+#[test]
+fn a_nudge_that_is_staggered_past_its_hour_is_still_to_come_for_a_box_that_wants_to_stop() {
+    let berlin = daily(&zone("Europe/Berlin"), time(9, 0, 0, 0));
+    let tokyo = daily(&zone("Asia/Tokyo"), time(17, 29, 0, 0));
+    let agents: Vec<(Slug, Schedule)> = [("ann", &berlin), ("bob", &berlin), ("kei", &tokyo)]
+        .map(|(slug, one)| (slug.parse().unwrap(), one.clone()))
+        .into();
+    let candidates: Vec<Candidate<'_>> = agents.iter().map(|(slug, schedule)| Candidate { slug, schedule }).collect();
+    let span = SignedDuration::from_mins(30);
+    for (now, expected) in [
+        // 08:29 in Berlin is 16:29 in Tokyo in winter; kei's nudge is due at 09:29 Berlin's time.
+        ("2026-01-05T07:29:59Z", None),
+        ("2026-01-05T07:30:00Z", Some("ann")),
+        ("2026-01-05T08:01:59Z", Some("ann")),
+        ("2026-01-05T08:10:00Z", Some("kei")),
+        ("2026-01-05T08:35:00Z", Some("bob")),
+        ("2026-01-05T08:41:59Z", Some("bob")),
+        ("2026-01-05T08:42:01Z", None),
+    ] {
+        let pass = Pass { now: at(now), last: None, stagger: Duration::from_secs(40 * 60), agents: &candidates };
+        assert_eq!(soon(&pass, span).map(Slug::as_str), expected, "{now}");
+    }
+}
