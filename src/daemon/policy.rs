@@ -208,12 +208,6 @@ async fn give(running: &Running, setup: &AgentSetup, compaction: &str, answer: A
             tell(running, &format!("blocked/{slug}/{seq}/{launched}"), &Notice::Blocked { agent: slug.clone(), why })
                 .await
         }
-        Answer::TellCrashes { how, times } => {
-            let launches = running.store.conversation(slug).await?.map_or(0, |row| row.launches);
-            // The start that began the row names it.
-            let key = format!("crashed/{slug}/{}", launches - i64::from(times));
-            tell(running, &key, &Notice::Crashed { agent: slug.clone(), how, times }).await
-        }
     }
 }
 

@@ -10,9 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Blocked, ContextUse, DialogKind};
 
-/// So many crashes in a row are told.
-pub const TOLD_CRASHES: u32 = 5;
-
 /// How long after the first turn that a usage limit cut off the next try is, where nobody says when the limit ends.
 const LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -142,13 +139,6 @@ pub enum Answer {
         /// Why.
         why: String,
     },
-    /// Tell people that it does not stay up.
-    TellCrashes {
-        /// How it ended.
-        how: String,
-        /// How often.
-        times: u32,
-    },
 }
 
 /// The table.
@@ -166,9 +156,7 @@ pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
         }
         State::Blocked(Blocked::ContextFull) if !facts.under_way => vec![Answer::Compact],
         State::Blocked(why @ (Blocked::Login { .. } | Blocked::Trust)) => vec![Answer::Page { why: why.to_string() }],
-        State::Crashed { how, times } if *times >= TOLD_CRASHES => {
-            vec![Answer::TellCrashes { how: how.clone(), times: *times }]
-        }
+        // Whoever starts an agent again and again tells of it.
         State::Idle
         | State::Starting
         | State::Busy
@@ -293,13 +281,5 @@ mod tests {
         let over = Cut { mended: true, ..cut(login.clone(), 1) };
         assert_eq!((cut(login.clone(), 1).blocks(at(99_999_999)), over.blocks(at(0))), (Some(login), None));
         assert_eq!(over.over_at(), None, "a turn that a login cut off is not resumed by the clock");
-    }
-
-    #[test]
-    fn crashes_are_told_from_the_fifth_in_a_row() {
-        let crashed = |times| State::Crashed { how: "was killed".into(), times };
-        assert_eq!(answer(&crashed(4), facts(0, None)), vec![]);
-        let told = Answer::TellCrashes { how: "was killed".into(), times: 5 };
-        assert_eq!(answer(&crashed(5), facts(0, None)), vec![told]);
     }
 }

@@ -81,6 +81,9 @@ async fn people_are_told_once_of_an_agent_that_crashes_on_and_on() {
     let text = told.notice.to_string();
     assert!(text.contains("5 starts") && text.contains("exited with status 3, out of luck"), "{text}");
     let launches = async || store.conversation(&"ann".parse().unwrap()).await.unwrap().unwrap().launches;
+    // A look at the dead pane must not tell the same in other words.
+    let id = fleet.hand_in("ann", "hello");
+    until("a pass has looked at its pane", async || fleet.trace(&id).held.is_some().then_some(())).await;
     let before = launches().await;
     until("it is tried again and again", async || {
         fleet.fleet(&["status"]);
