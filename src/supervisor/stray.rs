@@ -3,7 +3,7 @@
 //! in the background: none of them can write to the conversation, so nobody waits for them.
 
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE, LAUNCH_VARIABLE};
-use crate::tmux::{ProcessMark, ProcessStatus, orphans, started_with};
+use crate::tmux::{ProcessMark, ProcessStatus, family, orphans, started_with};
 
 /// A process of this fleet whose parent has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Stray {
     pub agent: String,
     /// In which of the agent's lives it was started.
     pub launch: i64,
-    /// It has a terminal: somebody works there.
+    /// It, or one of those that descend from it, has a terminal: somebody works there, as in a tmux server of theirs.
     pub terminal: bool,
 }
 
@@ -38,10 +38,15 @@ pub fn find(fleet: &str, server: Option<u32>) -> Vec<Stray> {
             mark: status.mark(pid),
             agent: started_with(pid, AGENT_VARIABLE)?,
             launch: started_with(pid, LAUNCH_VARIABLE)?.parse().ok()?,
-            terminal: status.terminal,
+            terminal: has_terminal(pid),
         })
     };
     orphans(server).into_iter().filter_map(stray).collect()
+}
+
+/// A terminal that was hung up is none any more: what a dead agent ran in one of its own has none.
+fn has_terminal(pid: u32) -> bool {
+    family(pid).into_iter().any(|pid| ProcessStatus::read(pid).is_some_and(|status| status.terminal))
 }
 
 /// Whether a stray was left behind. What the living agent itself put into the background is its own affair.
@@ -53,6 +58,36 @@ pub fn left_behind(stray: &Stray, life: Option<Life>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_below_a_process_makes_it_somebody_s_and_no_terminal_makes_it_nobody_s() {
+        use std::process::{Command, Stdio};
+        // script(1) gives its child a terminal and, begun in a session of its own, has none itself: as a tmux server has.
+        let mut server = Command::new("setsid")
+            .args(["script", "-qc", "echo up; exec sleep 1000", "/dev/null"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut up = [0; 2];
+        std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut up).unwrap();
+        assert!(!ProcessStatus::read(server.id()).unwrap().terminal && has_terminal(server.id()));
+        for pid in family(server.id()).into_iter().rev() {
+            rustix::process::kill_process(
+                rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(),
+                rustix::process::Signal::KILL,
+            )
+            .ok();
+        }
+        server.wait().unwrap();
+        let mut alone = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
+        while ProcessStatus::read(alone.id()).is_some_and(|status| status.terminal) {
+            std::thread::yield_now();
+        }
+        assert!(!has_terminal(alone.id()));
+        alone.kill().unwrap();
+        alone.wait().unwrap();
+    }
 
     #[test]
     fn only_what_a_dead_life_left_behind_is_ended_and_never_what_the_living_agent_runs() {

@@ -74,6 +74,9 @@ fn signal_all(roots: &[ProcessMark], signal: Signal) -> Vec<ProcessMark> {
             }
         }
     }
+    // A group whose leader lives and is none of them is somebody else's job, which one of them merely runs in.
+    let foreign = |group: &u32| ProcessStatus::read(*group).is_some_and(|leader| !all.contains(&leader.mark(*group)));
+    groups.retain(|group| !foreign(group));
     // The groups of a launch are its own: tmux begins a session for each. Ours would end us too.
     let ours = getpgrp().as_raw_nonzero().get().cast_unsigned();
     for group in groups.into_iter().filter(|group| *group > 1 && *group != ours) {
@@ -120,6 +123,25 @@ mod tests {
 
     fn mark(pid: u32) -> ProcessMark {
         ProcessStatus::read(pid).unwrap().mark(pid)
+    }
+
+    #[tokio::test]
+    async fn the_job_of_somebody_else_that_a_process_merely_runs_in_is_not_ended_with_it() {
+        use std::os::unix::process::CommandExt;
+        // One group: its leader, and a child that is ended.
+        let mut leader = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; sleep 1000; true"])
+            .process_group(0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(leader.stdout.as_mut().unwrap()), &mut line).unwrap();
+        let child = mark(line.trim().parse().unwrap());
+        assert!(end_families(&[child]).await.is_empty());
+        assert!(leader.try_wait().unwrap().is_none() && alive(mark(leader.id())).is_some(), "its leader was ended too");
+        end_families(&[mark(leader.id())]).await;
+        leader.wait().unwrap();
     }
 
     #[tokio::test]
