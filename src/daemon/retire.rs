@@ -28,16 +28,17 @@ async fn apply(running: &Running, step: Retirement) -> anyhow::Result<()> {
     let store = &running.store;
     match step {
         Retirement::Begin { agent, until } => {
-            // Held first: noted as retired and not held, it would be given prompts.
-            store.hold_agents(std::slice::from_ref(&agent), HOLDER, now).await?;
-            if store.retire_agent(&agent, now).await? {
+            if store.retire_agent(&agent, HOLDER, now).await? {
                 tracing::info!(%agent, %until, "retired: its session is held");
                 let key = format!("retired/{agent}/{now}");
                 store.tell_box(&key, &Notice::Retired { agent, until }, now).await?;
             }
         }
-        Retirement::End { agent, pane } => {
-            running.tmux.kill_session(&pane).await?;
+        Retirement::End { agent, pane, shared } => {
+            match shared {
+                true => running.tmux.kill_pane(&pane).await?,
+                false => running.tmux.kill_session(&pane).await?,
+            }
             tracing::info!(%agent, "the session of a retired agent has ended");
             store.tell_box(&format!("ended/{agent}/{now}"), &Notice::Ended { agent: agent.clone() }, now).await?;
             release(running, &agent).await?;

@@ -4,7 +4,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sqlx::Row;
 
-use super::{Store, micros, timestamp};
+use super::{Store, Write, micros, timestamp};
 use crate::model::Slug;
 
 /// Who holds an agent, and since when.
@@ -31,15 +31,7 @@ impl Store {
     pub async fn hold_agents(&self, agents: &[Slug], who: &str, now: Timestamp) -> anyhow::Result<()> {
         let mut write = self.write_durably().await?;
         for agent in agents {
-            sqlx::query(
-                "INSERT INTO agent_hold (agent, who, since) VALUES ($1, $2, $3) ON CONFLICT (agent) DO NOTHING",
-            )
-            .bind(agent.as_str())
-            .bind(who)
-            .bind(micros(now))
-            .execute(write.connection())
-            .await
-            .with_context(|| format!("can't store that {agent} is held"))?;
+            hold(&mut write, agent, who, now).await?;
         }
         write.commit().await
     }
@@ -56,4 +48,16 @@ impl Store {
         write.commit().await?;
         Ok(released == 1)
     }
+}
+
+/// Holds an agent; who held it first stays its holder.
+pub(super) async fn hold(write: &mut Write, agent: &Slug, who: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("INSERT INTO agent_hold (agent, who, since) VALUES ($1, $2, $3) ON CONFLICT (agent) DO NOTHING")
+        .bind(agent.as_str())
+        .bind(who)
+        .bind(micros(now))
+        .execute(write.connection())
+        .await
+        .with_context(|| format!("can't store that {agent} is held"))?;
+    Ok(())
 }

@@ -4,13 +4,17 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sqlx::Row;
 
+use super::hold::hold;
 use super::{Store, micros, timestamp};
 use crate::model::Slug;
 
 impl Store {
-    /// Notes that an agent is retired; says whether that is news. Who was retired first stays retired since then.
-    pub async fn retire_agent(&self, agent: &Slug, now: Timestamp) -> anyhow::Result<bool> {
+    /// Notes that an agent is retired, and holds it for `holder` where nobody else does; says whether that is news. Both or
+    /// none: retired and not held it would be given prompts, and held alone nobody would ever let it go. Who was retired
+    /// first stays retired since then.
+    pub async fn retire_agent(&self, agent: &Slug, holder: &str, now: Timestamp) -> anyhow::Result<bool> {
         let mut write = self.write_durably().await?;
+        hold(&mut write, agent, holder, now).await?;
         let news =
             sqlx::query("INSERT INTO retired_agent (agent, since) VALUES ($1, $2) ON CONFLICT (agent) DO NOTHING")
                 .bind(agent.as_str())

@@ -28,6 +28,8 @@ pub enum Retirement {
         agent: Slug,
         /// Where.
         pane: PaneId,
+        /// A person has panes of their own in it, which stay: only the agent's ends.
+        shared: bool,
     },
     /// It is named again: let it go.
     Return {
@@ -61,7 +63,8 @@ pub fn retirements(
             continue;
         };
         if now >= end(*since, after) && is_quiet(pane, now) {
-            steps.push(Retirement::End { agent, pane: pane.id.clone() });
+            let shared = panes.iter().any(|other| other.session == pane.session && other.id != pane.id);
+            steps.push(Retirement::End { agent, pane: pane.id.clone(), shared });
         }
     }
     for (agent, _) in retired {
@@ -106,7 +109,8 @@ mod tests {
         let its = || pane("%1", "gone", &ours("gone"), None);
         let now = 2 * 86_400;
         let begin = Retirement::Begin { agent: gone.clone(), until: at(now + 86_400) };
-        let over = Retirement::End { agent: gone.clone(), pane: "%1".parse().unwrap() };
+        let over = Retirement::End { agent: gone.clone(), pane: "%1".parse().unwrap(), shared: false };
+        let beside = Retirement::End { agent: gone.clone(), pane: "%1".parse().unwrap(), shared: true };
         let known = |since| vec![(gone.clone(), at(since))];
         let attached = Pane { attached: 1, ..its() };
         let working = Pane { output_at: now - 5, ..its() };
@@ -116,6 +120,7 @@ mod tests {
             ("just taken out", vec![its()], vec![], vec![begin]),
             ("its time lasts", vec![its()], known(86_401), vec![]),
             ("its time is over", vec![its()], known(86_400), vec![over.clone()]),
+            ("a person has a window in it", vec![its(), pane("%2", "gone", &[], None)], known(86_400), vec![beside]),
             ("a person is attached", vec![attached], known(0), vec![]),
             ("it is at work", vec![working], known(0), vec![]),
             ("it has ended", vec![dead], known(0), vec![over]),

@@ -182,6 +182,12 @@ impl Server {
         self.call("send-keys", Repeat::Never, vec![press_command(id, key)?]).await.map(drop)
     }
 
+    /// Ends a pane, and leaves the others of its session.
+    pub async fn kill_pane(&self, id: &PaneId) -> Result<()> {
+        let command = Command::new("kill-pane").args(["-t", id.as_str()]);
+        self.call("kill-pane", Repeat::Never, vec![command]).await.map(drop)
+    }
+
     /// Ends the whole session that a pane is in.
     pub async fn kill_session(&self, id: &PaneId) -> Result<()> {
         let command = Command::new("kill-session").args(["-t", id.as_str()]);
