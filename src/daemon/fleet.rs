@@ -162,7 +162,7 @@ impl Running {
         // An id that is not known yet would make every record look like this agent's.
         let known =
             |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
-        let setup = post.setup();
+        let setup = post.setup_of_process();
         let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::restart::Wishes;
 use crate::mirror::Progress;
-use crate::model::{ContextUse, Slug};
+use crate::model::{ContextUse, LaunchFile, Slug};
 use crate::policy::Cut;
 use crate::runtime::{Activity, AgentSetup};
 use crate::tmux::PaneId;
@@ -19,6 +19,8 @@ pub struct AgentPost {
     /// Its directory in the state directory.
     state: PathBuf,
     setup: Mutex<Arc<AgentSetup>>,
+    /// What its process was launched by, where agents.yaml says something else since.
+    earlier: Mutex<Option<Arc<AgentSetup>>>,
     /// The process whose launch was compared with which setup.
     compared: Mutex<Option<(u32, Weak<AgentSetup>)>>,
     /// Wakes its mirror and delivery.
@@ -58,6 +60,7 @@ impl AgentPost {
             slug: setup.agent.slug.clone(),
             state: setup.state.clone(),
             setup: Mutex::new(Arc::new(setup)),
+            earlier: Mutex::default(),
             compared: Mutex::default(),
             wake: Notify::new(),
             restart: Wishes::default(),
@@ -76,7 +79,29 @@ impl AgentPost {
         &self.state
     }
 
-    /// Its setup, as agents.yaml has it now. A pass takes it once and keeps it to its end.
+    /// The setup by which its process is to be read and spoken to: until it is started anew, a process is what it was
+    /// launched as, whatever agents.yaml says since. Another CLI's eyes would never see it idle. A pass takes it once and
+    /// keeps it to its end.
+    pub fn setup_of_process(&self) -> Arc<AgentSetup> {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(launched_by) = earlier.as_ref() {
+            if self.runs_by(launched_by) {
+                return Arc::clone(launched_by);
+            }
+            *earlier = None;
+        }
+        drop(earlier);
+        self.setup()
+    }
+
+    /// Whether its process, by its own note, was launched by that setup.
+    fn runs_by(&self, setup: &AgentSetup) -> bool {
+        let noted = std::fs::read_to_string(LaunchFile::noted(&self.state)).unwrap_or_default();
+        noted == setup.agent.launch_fingerprint()
+    }
+
+    /// Its setup, as agents.yaml has it now, for its next start and all that needs none. A pass takes it once and keeps it
+    /// to its end.
     pub fn setup(&self) -> Arc<AgentSetup> {
         Arc::clone(&self.setup.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -94,7 +119,12 @@ impl AgentPost {
 
     /// Takes what agents.yaml says now, for every pass that begins from here on.
     pub fn set_setup(&self, setup: AgentSetup) {
-        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+        let fingerprint = setup.agent.launch_fingerprint();
+        let before =
+            std::mem::replace(&mut *self.setup.lock().unwrap_or_else(PoisonError::into_inner), Arc::new(setup));
+        if before.agent.launch_fingerprint() != fingerprint && self.runs_by(&before) {
+            *self.earlier.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        }
     }
 
     /// What held its next prompt back in the last pass, for people.

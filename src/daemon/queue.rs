@@ -141,7 +141,7 @@ pub async fn stop(running: &Running, agents: &[Slug], who: &str) -> anyhow::Resu
 
 async fn interrupt(running: &Running, post: &AgentPost) -> anyhow::Result<String> {
     let attach = format!("`fleet attach {}`", post.slug());
-    let (setup, conversation) = (post.setup(), running.conversation(post.slug()).await?);
+    let (setup, conversation) = (post.setup_of_process(), running.conversation(post.slug()).await?);
     let mut deadline = Instant::now() + SHOWS;
     let mut follows = false;
     loop {

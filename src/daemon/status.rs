@@ -36,7 +36,7 @@ pub async fn status(running: &Running) -> anyhow::Result<Status> {
 
 async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -> anyhow::Result<AgentStatus> {
     let slug = post.slug();
-    let (setup, conversation) = (post.setup(), running.conversation(slug).await?);
+    let (setup, conversation) = (post.setup_of_process(), running.conversation(slug).await?);
     // What can't be looked at is shown as such; the rest of the table must not suffer.
     let sight = running.delivery.look(&running.target(post, &setup, &conversation)).await.unwrap_or_default();
     let problem = running.supervisor.problem(slug);

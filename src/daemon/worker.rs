@@ -61,7 +61,7 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
 }
 
 async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
-    let setup = post.setup();
+    let setup = post.setup_of_process();
     if let (Identity::LockFile { .. }, Some(pane)) = (setup.runtime.identity(), post.pane()) {
         // A prompt that went to a conversation that nobody reads would look lost, and be typed again.
         running.supervisor.follow(&setup, &pane).await?;
