@@ -24,11 +24,16 @@ use super::worker;
 use crate::config::{self, Change, Fleet};
 use crate::model::text::count;
 use crate::model::{LaunchFile, Notice, Slug};
+use crate::runtime::AgentSetup;
 use crate::schedule;
 use crate::tmux::ProcessMark;
 
 /// For how long the file must have stayed as it is: editors and `cp` write it in parts.
 const SETTLES: Duration = Duration::from_millis(300);
+
+/// For how long a file must have stayed as it is that drops agents: one that is written slowly may be valid when half of it
+/// is there, and nobody is to be told that half of the fleet is gone.
+const DROPS: Duration = Duration::from_secs(5);
 
 /// Who holds a retired agent.
 pub const HOLDER: &str = "agents.yaml";
@@ -47,9 +52,19 @@ pub async fn run(running: Arc<Running>, watcher: Arc<Watcher>) {
             () = running.config.notified() => {}
             _ = staff.workers.join_next() => return tracing::error!("an agent's task ended before its time"),
         }
-        settle(&running.loader.path).await;
-        if let Err(error) = take(&running, &mut staff).await {
-            running.set_problem("agents.yaml", Some(format!("can't take a changed agents.yaml: {error:#}")));
+        for settles in [SETTLES, DROPS] {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = settle(&running.loader.path, settles) => {}
+            }
+            match take(&running, &mut staff, settles).await {
+                Ok(Taken::TooSoon) => {}
+                Ok(Taken::Seen) => break,
+                Err(error) => {
+                    running.set_problem("agents.yaml", Some(format!("can't take a changed agents.yaml: {error:#}")));
+                    break;
+                }
+            }
         }
     }
 }
@@ -98,11 +113,19 @@ fn watch(running: &Arc<Running>, path: &Path) -> anyhow::Result<impl Sized + use
     Ok(watcher)
 }
 
-async fn settle(path: &Path) {
+/// Whether a file was dealt with.
+enum Taken {
+    /// It was taken, refused, or says what was known.
+    Seen,
+    /// It drops agents, and has not stayed as it is for long enough.
+    TooSoon,
+}
+
+async fn settle(path: &Path, settles: Duration) {
     let mark = || std::fs::metadata(path).ok().map(|found| (found.modified().ok(), found.len()));
     let mut before: Option<(Option<SystemTime>, u64)> = mark();
     loop {
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(settles).await;
         let now = mark();
         if now == before {
             return;
@@ -111,13 +134,20 @@ async fn settle(path: &Path) {
     }
 }
 
-async fn take(running: &Arc<Running>, staff: &mut Staff) -> anyhow::Result<()> {
+async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> anyhow::Result<Taken> {
     let before = running.roster();
     let mut fleet = match config::load(&running.loader.path, &running.loader.environment) {
         Ok(fleet) => fleet,
-        Err(error) => return refuse(running, &running.loader.path, &error.to_string()).await,
+        Err(error) => {
+            refuse(running, &running.loader.path, &error.to_string()).await?;
+            return Ok(Taken::Seen);
+        }
     };
     let changes = config::changes(&before.fleet, &fleet);
+    if settled < DROPS && changes.iter().any(|change| matches!(change, Change::Retire { .. })) {
+        tracing::debug!("agents.yaml drops agents: taken once it has stayed as it is for {DROPS:?}");
+        return Ok(Taken::TooSoon);
+    }
     let later: Vec<&str> = changes
         .iter()
         .filter_map(|change| if let Change::NextStart { key } = change { Some(*key) } else { None })
@@ -127,23 +157,23 @@ async fn take(running: &Arc<Running>, staff: &mut Staff) -> anyhow::Result<()> {
     running.set_problem("agents.yaml", problem);
     if changes.is_empty() {
         tracing::info!("agents.yaml was read again and says what it said");
-        return Ok(());
+        return Ok(Taken::Seen);
     }
     let lines = describe(running, &before.fleet, &fleet, &changes).await?;
     fleet.repos_dir.clone_from(&before.fleet.repos_dir);
     fleet.workspaces_dir.clone_from(&before.fleet.workspaces_dir);
     fleet.tmux_socket.clone_from(&before.fleet.tmux_socket);
-    let mut agents = Vec::with_capacity(fleet.agents.len());
-    for agent in &fleet.agents {
-        let setup = running.loader.setup(agent, &fleet, &running.state)?;
-        agents.push(match staff.posts.get(&agent.slug) {
-            Some(post) => {
-                post.set_setup(setup);
-                Arc::clone(post)
-            }
-            None => Arc::new(AgentPost::new(setup)),
-        });
-    }
+    // All of them or none: a setup that can't be made must not leave a file taken by halves.
+    let setups = fleet.agents.iter().map(|agent| running.loader.setup(agent, &fleet, &running.state));
+    let setups = setups.collect::<anyhow::Result<Vec<_>>>()?;
+    let post = |setup: AgentSetup| match staff.posts.get(&setup.agent.slug) {
+        Some(post) => {
+            post.set_setup(setup);
+            Arc::clone(post)
+        }
+        None => Arc::new(AgentPost::new(setup)),
+    };
+    let agents: Vec<_> = setups.into_iter().map(post).collect();
     let served = staff.posts.values().filter(|post| fleet.agent(post.slug()).is_none()).cloned().collect();
     running.supervisor.set_launch_stagger(fleet.launch_stagger);
     running.roster.send_replace(Arc::new(Roster { fleet, agents, retired: served }));
@@ -153,7 +183,7 @@ async fn take(running: &Arc<Running>, staff: &mut Staff) -> anyhow::Result<()> {
     let now = running.clock.now();
     running.store.tell_box(&format!("config/taken/{now}"), &Notice::ConfigTaken { changes: lines }, now).await?;
     running.tell(Event::Tick);
-    Ok(())
+    Ok(Taken::Seen)
 }
 
 /// What a changed agents.yaml's restarts are about.

@@ -172,3 +172,70 @@ async fn a_reload_asked_for_by_a_signal_does_not_end_the_daemon() {
     until("the file was read again", async || fleet.log().contains("agents.yaml was read again").then_some(())).await;
     assert!(!fleet.died());
 }
+
+#[tokio::test]
+async fn a_file_that_is_written_slowly_never_retires_the_agents_that_are_not_in_it_yet() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    let whole = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+    fleet.configure(&Fleet::practice("ann"));
+    // Longer than an editor takes, and long enough for the first half to be read.
+    until("the half was read", async || fleet.log().contains("agents.yaml drops agents").then_some(())).await;
+    std::fs::write(fleet.path("agents.yaml"), whole).unwrap();
+    until("the whole was read", async || fleet.log().contains("says what it said").then_some(())).await;
+    let log = fleet.log();
+    assert!(!log.contains("retired: its session is held") && !log.contains("agents.yaml was taken"), "{log}");
+    fleet.fleet(&["send", "bob", "still here"]);
+}
+
+#[tokio::test]
+async fn a_retired_agent_is_shown_until_its_session_ends_and_a_person_s_window_in_it_outlives_that() {
+    let mut fleet = Fleet::new(&both());
+    fleet.start().await;
+    fleet.until_state("bob", "idle").await;
+    fleet.tmux(&["new-window", "-d", "-t", "=bob:", "sleep 1000"]);
+    let theirs = fleet.tmux(&["list-panes", "-s", "-t", "=bob", "-F", "#{pane_start_command} #{pane_id}"]);
+    let theirs = theirs.lines().find(|line| line.contains("sleep 1000")).unwrap().to_owned();
+    let theirs = theirs.rsplit(' ').next().unwrap().to_owned();
+    fleet.configure(&Fleet::practice("ann"));
+    let shown = until("it is shown", async || fleet.status().retired.pop()).await;
+    assert_eq!((shown.agent.as_str(), shown.state.word()), ("bob", "retiring"));
+    assert!(fleet.fleet(&["status"]).contains("retiring until"));
+    fleet.move_clock(7 * 86_400 + 300);
+    until("it is shown no more", async || {
+        fleet.fleet(&["reconcile"]);
+        fleet.status().retired.is_empty().then_some(())
+    })
+    .await;
+    let panes = fleet.tmux(&["list-panes", "-a", "-F", "#{session_name} #{pane_id}"]);
+    assert!(panes.lines().any(|line| line == format!("bob {theirs}")), "{panes}");
+    assert_eq!(panes.lines().filter(|line| line.starts_with("bob ")).count(), 1, "{panes}");
+}
+
+#[tokio::test]
+async fn an_agent_that_becomes_another_program_is_read_as_what_it_still_is_until_it_is_started_anew() {
+    let mut fleet = Fleet::running(&Fleet::practice("ann")).await;
+    let pid = fleet.agent_pid("ann");
+    // By these words no screen of the old program is ever ready: it would wait for its idle moment for ever.
+    let other = Fleet::practice("ann").replace("\"0\"]", "\"1\"]").replace("❯", "another prompt>");
+    fleet.configure(&other);
+    until("another process is ann", async || (fleet.agent_pid("ann") != pid).then_some(())).await;
+    assert!(!fleet.died());
+}
+
+#[tokio::test]
+async fn a_file_of_which_one_agent_can_t_be_set_up_is_not_taken_by_halves() {
+    let mut fleet = Fleet::new(&Fleet::practice("ann"));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    let pid = fleet.agent_pid("ann");
+    std::fs::write(fleet.state().join("agents/bob"), "in the way").unwrap();
+    fleet.configure(&(Fleet::practice("ann") + "    env: {COLOUR: green}\n" + &Fleet::practice("bob")));
+    let told = async || fleet.status().problems.iter().any(|told| told.contains("can't take")).then_some(());
+    until("it is told", told).await;
+    fleet.fleet(&["reconcile"]);
+    fleet.fleet(&["send", "ann", "--reply", "hello"]);
+    assert!(!fleet.log().contains("agents.yaml has changed how it is started"));
+    assert_eq!(fleet.agent_pid("ann"), pid, "half of a refused file was taken");
+}
