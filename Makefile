@@ -56,14 +56,16 @@ lint: ## check the format, clippy and, where cargo-deny is installed, licences a
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "lint: cargo-deny is not installed, so licences and advisories were not checked (cargo install cargo-deny)"; fi
 
-# INJECTIONS and LOAD: how many crashes, and how many busy threads beside the real CLIs.
+# INJECTIONS, CHAOS and LOAD: how many crashes, how many seconds of random kills, how many busy threads beside the real CLIs.
 INJECTIONS ?= 2000
+CHAOS ?= 600
 LOAD ?= 4
 
 .PHONY: soak
-soak: packages agents ## 2,000 crashes of the daemon, then 200 prompts to each real CLI on a busy machine
+soak: packages agents ## 2,000 crashes of the daemon, ten minutes of random kills, 200 prompts to each real CLI on a busy machine
 	FLEET_SOAK=$(INJECTIONS) cargo test --locked --test it -- --nocapture --exact \
 		hostile_crashes::a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice
+	FLEET_CHAOS=$(CHAOS) cargo test --locked --test it -- --nocapture --test-threads 1 chaos::
 	cargo test --locked --lib -- --ignored ticking_through_the_changes_of_every_year
 	FLEET_LOAD=$(LOAD) cargo test --locked --test it -- --nocapture --test-threads 2 real_many::
 

@@ -1,11 +1,12 @@
 //! The figures by which fleetd is judged, each beside the raw floor of the same machine in the same run. A time alone says
 //! little on a machine that others share; its ratio to what tmux itself takes there says something.
 //!
-//! `make bench` runs all of it in some two minutes once it is built; `cargo bench -- idle` (delivery, send, paste, cost, post, respawn, pass) runs one figure.
+//! `make bench` runs all of it in some four minutes once it is built; `cargo bench -- idle` (delivery, send, paste, cost, post, respawn, create, pass) runs one figure.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod cost;
+mod create;
 mod daemon;
 mod delivery;
 mod house;
@@ -53,6 +54,9 @@ fn main() {
     }
     if wanted("respawn") {
         rows.extend(runtime.block_on(respawn::measure()));
+    }
+    if wanted("create") {
+        rows.extend(runtime.block_on(create::measure()));
     }
     if wanted("pass") {
         rows.extend(pass::measure(&mut criterion, &runtime));

@@ -76,6 +76,12 @@ impl StateDir {
         self.root.join("fleetd.lock")
     }
 
+    /// A link to the executable of the daemon that runs. Agents outlive the daemon, and their hooks call this: a release that
+    /// lies somewhere else must be found by those that an earlier one started.
+    pub fn program(&self) -> PathBuf {
+        self.root.join("fleetd")
+    }
+
     /// Our own tmux configuration.
     pub fn tmux_conf(&self) -> PathBuf {
         self.root.join("tmux.conf")

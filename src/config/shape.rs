@@ -128,7 +128,7 @@ struct AgentEntry {
     schedule: Option<When>,
     /// What it is told when the schedule is due.
     daily_prompt: Option<String>,
-    /// What it is told once, after its very first launch.
+    /// What a new conversation is told once: after the very first launch, and where another has to begin.
     init_prompt: Option<String>,
 }
 

@@ -21,7 +21,7 @@ use super::post::AgentPost;
 use super::pulse::Pulse;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
-use crate::files::create_private_dir;
+use crate::files::{create_private_dir, link_to};
 use crate::git::Git;
 use crate::mirror::Mirror;
 use crate::model::Clock;
@@ -82,6 +82,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         format!("can't create the state directory {}; choose another with --state", state.root().display())
     })?;
     let lock = lock(&state)?;
+    let executable = program(&state, executable);
     let store = Store::open(&state.database()).await?;
     let id = fleet_id(&store).await?;
     let tmux = tmux(&fleet, &state, &environment);
@@ -145,6 +146,19 @@ fn lock(state: &StateDir) -> anyhow::Result<File> {
             state.root().display()
         ),
         Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+    }
+}
+
+/// What agents know us by: a link that stays where it is, whatever release it leads to.
+fn program(state: &StateDir, executable: PathBuf) -> PathBuf {
+    let link = state.program();
+    match link_to(&link, &executable).and_then(|()| state.root().canonicalize()) {
+        Ok(root) => link.file_name().map_or(executable, |name| root.join(name)),
+        Err(error) => {
+            // A full disk must not keep the fleet down: only an upgrade to another place would be missed by the agents.
+            tracing::warn!(link = %link.display(), "agents call this release by its own path: {error}");
+            executable
+        }
     }
 }
 

@@ -163,29 +163,15 @@ pub async fn pass(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
     use crate::delivery::guard::sample;
-    use crate::model::{Evidence, Mode, PromptState, Source};
+    use crate::model::{Evidence, PromptState};
     use crate::runtime::{Activity, InputBox};
     use crate::tmux::Death;
 
     fn prompt(state: PromptState) -> Prompt {
-        Prompt {
-            id: "0123456789ab".parse().unwrap(),
-            agent: "ann".parse().unwrap(),
-            source: Source::Cli,
-            who: "ann".into(),
-            body: "x".into(),
-            place: None,
-            created: Timestamp::UNIX_EPOCH,
-            expires: None,
-            mode: Mode::Queue,
-            lead: None,
-            state,
-            since: Timestamp::UNIX_EPOCH,
-        }
+        Prompt { state, ..Prompt::example() }
     }
 
     #[test]

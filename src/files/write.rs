@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -26,6 +26,23 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     renamed?;
     // So that the rename itself survives a power cut.
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// Makes `link` a link to `target`, wherever it led before; a reader meets the old one or the new one. What stands there and
+/// is no link is left as it is: it may be the target itself.
+pub fn link_to(link: &Path, target: &Path) -> io::Result<()> {
+    match fs::read_link(link) {
+        Ok(found) if found == target => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let beside = beside(link)?;
+    symlink(target, &beside)?;
+    fs::rename(&beside, link).inspect_err(|_| {
+        // The first error is the one to tell; what is left beside the link is only litter.
+        fs::remove_file(&beside).ok();
+    })
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
@@ -61,12 +78,27 @@ mod tests {
     }
 
     #[test]
+    fn a_link_leads_where_it_was_last_told_to_and_nothing_is_left_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        for target in ["/old", "/new", "/new"] {
+            link_to(&link, Path::new(target)).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let program = directory.path().join("program");
+        fs::write(&program, "ours").unwrap();
+        assert!(link_to(&program, &program).is_err());
+        assert_eq!(fs::read(&program).unwrap(), b"ours");
+    }
+
+    #[test]
     fn a_user_s_linked_settings_stay_a_link_and_keep_their_rights() {
         let directory = tempfile::tempdir().unwrap();
         let (real, link) = (directory.path().join("real"), directory.path().join("link"));
         fs::write(&real, "old").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
-        std::os::unix::fs::symlink(&real, &link).unwrap();
+        symlink(&real, &link).unwrap();
         write_private(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&real).unwrap(), b"new");

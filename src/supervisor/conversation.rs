@@ -31,9 +31,34 @@ pub fn choose(
     }
 }
 
+/// Whether a launch begins another conversation than the `known` one: one that knows nothing of what the agent was told first.
+pub fn begins_anew(identity: Identity, known: Option<&str>, chosen: &Conversation) -> bool {
+    match (chosen, identity) {
+        (Conversation::Resume { .. }, _) | (_, Identity::None) => false,
+        (Conversation::New { id }, _) => known.is_some_and(|known| !known.is_empty() && known != id),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversation_that_has_to_begin_anew_is_told_what_every_conversation_is_told_first() {
+        let lock = Identity::LockFile { directory: "locks" };
+        let new = |id: &str| Conversation::New { id: id.into() };
+        for (identity, known, chosen, anew) in [
+            (Identity::Preset, Some("a"), Conversation::Resume { id: "a".into() }, false),
+            (Identity::Preset, Some("a"), new("a"), false),
+            (Identity::Preset, Some("a"), new("b"), true),
+            (Identity::Preset, None, new("b"), false),
+            (lock, Some("a"), new(""), true),
+            (lock, Some(""), new(""), false),
+            (Identity::None, Some("a"), new(""), false),
+        ] {
+            assert_eq!(begins_anew(identity, known, &chosen), anew, "{identity:?} {known:?} {chosen:?}");
+        }
+    }
 
     #[test]
     fn an_agent_comes_back_as_the_conversation_it_was() {

@@ -45,11 +45,14 @@ impl Supervisor {
         let row = self.store.conversation(agent).await?;
         let (identity, known) = (setup.runtime.identity(), row.as_ref().map(|row| row.id.as_str()));
         let chosen = conversation::choose(identity, known, |id| on_disk(setup, id), || Uuid::new_v4().to_string());
+        let anew = conversation::begins_anew(identity, known, &chosen);
         let launches = row.map_or(0, |row| row.launches);
         let argv = write_launch(setup, &chosen, &self.fleet, launches + 1)?;
+        // Before the launch is counted: a crash in between must not make it look like a later one.
         if launches == 0 {
-            // Before the launch is counted: a crash in between must not make it look like a later one.
-            self.greet(setup).await?;
+            self.greet(setup, format!("init/{agent}")).await?;
+        } else if anew && !self.is_being_greeted(agent).await? {
+            self.greet(setup, format!("init/{agent}/{}", launches + 1)).await?;
         }
         self.store.count_launch(agent, chosen.id(), self.clock.now()).await?;
         CrashPoint::LaunchCounted.pass();
@@ -106,8 +109,13 @@ impl Supervisor {
         runtime::shared_login(&context, &files, self.clock.now())
     }
 
-    /// Stores the agent's first prompt, once.
-    async fn greet(&self, setup: &AgentSetup) -> anyhow::Result<()> {
+    /// Whether an agent's first prompt has not settled yet: the conversation that is about to begin gets that one.
+    async fn is_being_greeted(&self, agent: &Slug) -> anyhow::Result<bool> {
+        Ok(self.store.open_prompts(agent).await?.iter().any(|prompt| prompt.source == Source::Init))
+    }
+
+    /// Stores the first prompt of a conversation, once by its key.
+    async fn greet(&self, setup: &AgentSetup, dedup_key: String) -> anyhow::Result<()> {
         let Some(body) = &setup.agent.init_prompt else { return Ok(()) };
         let agent = &setup.agent.slug;
         let prompt = NewPrompt {
@@ -115,7 +123,7 @@ impl Supervisor {
             agent: agent.clone(),
             source: Source::Init,
             who: "agents.yaml".to_owned(),
-            dedup_key: format!("init/{agent}"),
+            dedup_key,
             body: body.clone(),
             place: None,
             expires: None,

@@ -22,7 +22,7 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 /// After so many starts in a row that were no good people are told.
-const TOLD_AFTER: u32 = 5;
+const TOLD_CRASHES: u32 = 5;
 
 /// What is remembered of an agent's starts, so that one that can't live is not started over and over. Only in memory: a
 /// restart of the daemon costs one early try.
@@ -57,7 +57,7 @@ impl Starts {
 
     /// The same series, told of; none where it is too short for that or was told of before.
     pub fn to_tell(self) -> Option<Self> {
-        (self.in_vain() >= TOLD_AFTER && !self.told).then_some(Self { told: true, ..self })
+        (self.in_vain() >= TOLD_CRASHES && !self.told).then_some(Self { told: true, ..self })
     }
 
     /// When the series began, which tells it from another one of the same agent.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fleetd::cli::doctor::{Report, Verdict};
 use fleetd::daemon::protocol::{AgentState, GcReport, Keep, Plan, PromptView, Reconciled, Status};
-use fleetd::model::{Fact, FeedRow, LaunchFile, PromptState, StateName};
+use fleetd::model::{Blocked, Fact, FeedRow, LaunchFile, Outcome, PromptState, StateName};
 use fleetd::store::slack::OutboxState;
 use fleetd::store::{ConversationRow, Store};
 use jiff::Timestamp;
@@ -24,8 +24,11 @@ const DATABASES: [&str; 1] = [include_str!("../fixtures/store/0002.sql")];
 
 /// The same for the later schemas, each with every state of a prompt: without modes and steering, and with them and a message of
 /// two prompts.
-const LIVES: [(&str, bool); 2] =
-    [(include_str!("../fixtures/store/0003.sql"), false), (include_str!("../fixtures/store/0004.sql"), true)];
+const LIVES: [(&str, bool); 3] = [
+    (include_str!("../fixtures/store/0003.sql"), false),
+    (include_str!("../fixtures/store/0004.sql"), true),
+    (include_str!("../fixtures/store/0006.sql"), true),
+];
 
 async fn thaw(sql: &'static str, path: &Path) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -141,6 +144,26 @@ async fn a_prompt_in_any_state_of_an_older_database_is_what_it_was_and_goes_on_f
         }
         assert_eq!(fleet.trace("000000000009").steps.last().unwrap().state.name(), StateName::Uncertain);
     }
+}
+
+#[tokio::test]
+async fn the_box_s_older_news_and_its_retired_agents_are_read_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.db");
+    thaw(include_str!("../fixtures/store/0006.sql"), &path).await;
+    let store = Store::open(&path).await.unwrap();
+    let notices = store.notices_after(0, 99).await.unwrap();
+    assert_eq!(notices.len(), 14, "each kind once");
+    let gone = "gone".parse().unwrap();
+    let retired = store.retired_agents().await.unwrap();
+    assert_eq!(retired.iter().map(|(agent, _)| agent).collect::<Vec<_>>(), [&gone]);
+    assert_eq!(store.draft(&gone).await.unwrap().as_deref(), Some("half a thought"));
+    let feed = store.feed_after(0, 99).await.unwrap();
+    let Fact::TurnEnded { outcome: Outcome::Failed { blocked, .. }, .. } = &feed.last().unwrap().fact else {
+        panic!("{feed:?}")
+    };
+    assert!(matches!(blocked, Some(Blocked::UsageLimit { until: Some(_) })), "{blocked:?}");
+    store.close().await;
 }
 
 fn kind(fact: &Fact) -> String {

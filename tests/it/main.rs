@@ -28,6 +28,7 @@ mod practice_launch;
 mod prompt_life;
 mod real_agents;
 mod real_fleet;
+mod real_kills;
 mod real_many;
 mod real_queue;
 mod real_states;

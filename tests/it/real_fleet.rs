@@ -28,10 +28,9 @@ async fn both_real_clis_come_up_take_prompts_and_come_back_as_themselves() {
         assert!(line.contains("confirmed in"), "{line}");
         let reply = fleet.fleet(&["send", slug, "--reply", "the second thing"]);
         assert!(!reply.is_empty());
-        kill_process(Pid::from_raw(fleet.agent_pid(slug).cast_signed()).unwrap(), Signal::KILL).unwrap();
-        until("the death shows", async || fleet.fleet(&["reconcile", "--dry-run"]).contains("resume it").then_some(()))
-            .await;
-        fleet.fleet(&["reconcile"]);
+        let before = fleet.agent_pid(slug);
+        kill_process(Pid::from_raw(before.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        until("it is resumed", async || (fleet.agent_pid(slug) != before).then_some(())).await;
         fleet.fleet(&["send", slug, "--reply", &format!("the third thing for {slug}")]);
         let request = model.request_for(&format!("the third thing for {slug}")).unwrap();
         assert!(request.remembers("the first thing") && request.remembers("the second thing"), "{slug} forgot");
@@ -271,6 +270,8 @@ async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started
     let mut fleet = Fleet::real(&model, &BOTH[..1], "");
     fleet.start().await;
     fleet.until_state("claude-one", "idle").await;
+    // Nobody resumes it before that is there.
+    fleet.kill();
     kill_process(Pid::from_raw(fleet.agent_pid("claude-one").cast_signed()).unwrap(), Signal::KILL).unwrap();
     // What a Claude leaves that dies while it writes down its first prompt.
     let launch = std::fs::read_to_string(fleet.state().join("agents/claude-one/launch.json")).unwrap();
@@ -279,9 +280,13 @@ async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started
     std::fs::create_dir_all(&project).unwrap();
     let line = format!("{{\"type\":\"mode\",\"mode\":\"normal\",\"sessionId\":\"{id}\"}}\n");
     std::fs::write(project.join(format!("{id}.jsonl")), line).unwrap();
-    until("the death shows", async || fleet.fleet(&["reconcile", "--dry-run"]).contains("resume it").then_some(()))
-        .await;
-    fleet.fleet(&["reconcile"]);
+    let yaml = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+    std::fs::write(fleet.path("agents.yaml"), yaml + "    initPrompt: introduce yourself\n").unwrap();
+    fleet.start().await;
+    until("the new conversation is told what comes first", async || {
+        model.saw_prompt("introduce yourself").then_some(())
+    })
+    .await;
     let line = fleet.fleet(&["send", "claude-one", "--timeout", "50s", "hello again"]);
     assert!(line.contains("confirmed in"), "{line}");
 }

@@ -194,10 +194,11 @@ async fn a_state_file_that_a_killed_claude_left_does_not_hold_its_successor_s_pr
     type_by_hand(&fleet, "claude-one", "slow 2 never").await;
     until("the model is asked", async || (model.waiting_at("never") > 0).then_some(())).await;
     fleet.until_state("claude-one", "busy").await;
-    kill_process(Pid::from_raw(fleet.agent_pid("claude-one").cast_signed()).unwrap(), Signal::KILL).unwrap();
+    let before = fleet.agent_pid("claude-one");
+    kill_process(Pid::from_raw(before.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let left = fleet.path("home-claude-one/.claude/sessions");
     assert!(left.read_dir().is_ok_and(|mut files| files.next().is_some()), "it left no state file");
     let id = fleet.hand_in("claude-one", "are you there");
-    until("its death shows", async || (!fleet.fleet(&["reconcile"]).contains("claude-one: runs")).then_some(())).await;
+    until("it is resumed", async || (fleet.agent_pid("claude-one") != before).then_some(())).await;
     until_answered_once(&fleet, &model, &id).await;
 }

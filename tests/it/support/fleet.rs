@@ -24,6 +24,7 @@ pub struct Fleet {
     directory: TempDir,
     socket: String,
     environment: BTreeMap<String, String>,
+    program: PathBuf,
     daemon: Option<Child>,
 }
 
@@ -34,7 +35,7 @@ impl Fleet {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = tempfile::Builder::new().prefix("ft").tempdir_in("/tmp").unwrap();
         let socket = format!("fleet-test-{}-{number}", std::process::id());
-        let fleet = Self { directory, socket, environment: BTreeMap::new(), daemon: None };
+        let fleet = Self { directory, socket, environment: BTreeMap::new(), program: FLEETD.into(), daemon: None };
         fleet.configure(agents);
         fleet
     }
@@ -62,7 +63,7 @@ impl Fleet {
     pub fn beside(other: &Self, agents: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("ft").tempdir_in("/tmp").unwrap();
         let socket = other.socket.clone();
-        let fleet = Self { directory, socket, environment: BTreeMap::new(), daemon: None };
+        let fleet = Self { directory, socket, environment: BTreeMap::new(), program: FLEETD.into(), daemon: None };
         fleet.configure(agents);
         fleet
     }
@@ -104,6 +105,11 @@ impl Fleet {
         self.environment.insert(name.to_owned(), value.into());
     }
 
+    /// Another file of the program, for everything that is started from now on.
+    pub fn use_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
+    }
+
     /// A path in the fleet's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -121,7 +127,7 @@ impl Fleet {
 
     /// A run of the program with the fleet's surroundings.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(FLEETD);
+        let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.path(""));
         command
             .env_clear()
