@@ -127,7 +127,11 @@ async fn calls_for_a_login(cli: Cli) {
     std::fs::write(login, "{}").unwrap();
     fleet.until_prompt(&waits, "done", |state| state.name() == StateName::Done).await;
     fleet.until_state("ann", "idle").await;
-    assert_eq!((paged(&fleet), resumed(&model)), (1, 0));
+    let called_off = |fleet: &Fleet| fleet.log().matches("*ann* goes on").count();
+    until("people are told that it goes on", async || (called_off(&fleet) > 0).then_some(())).await;
+    fleet.fleet(&["send", "ann", "--reply", "one more thing"]);
+    fleet.until_state("ann", "idle").await;
+    assert_eq!((paged(&fleet), called_off(&fleet), resumed(&model)), (1, 1, 0));
 }
 
 #[tokio::test]
