@@ -283,10 +283,8 @@ async fn an_agent_that_was_killed_before_its_first_words_were_on_disk_is_started
     let yaml = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
     std::fs::write(fleet.path("agents.yaml"), yaml + "    initPrompt: introduce yourself\n").unwrap();
     fleet.start().await;
-    until("the new conversation is told what comes first", async || {
-        model.saw_prompt("introduce yourself").then_some(())
-    })
-    .await;
+    until("the new conversation is told what comes first", async || model.request_for("introduce yourself").map(drop))
+        .await;
     let line = fleet.fleet(&["send", "claude-one", "--timeout", "50s", "hello again"]);
     assert!(line.contains("confirmed in"), "{line}");
 }
