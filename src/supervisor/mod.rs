@@ -15,7 +15,7 @@ mod stray;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -70,6 +70,8 @@ struct Shared {
     ending: Mutex<HashSet<ProcessMark>>,
     problems: Mutex<HashMap<Slug, String>>,
     starts: Mutex<HashMap<Slug, Starts>>,
+    /// Marks that were found right: of which process, and the file's last change and length.
+    marks: Mutex<HashMap<Slug, (u32, SystemTime, u64)>>,
 }
 
 /// Whether an agent that ended soon after its last starts may be started again.
@@ -121,6 +123,7 @@ impl Supervisor {
             turns: Mutex::default(),
             gap: Mutex::default(),
             ending: Mutex::default(),
+            marks: Mutex::default(),
             problems: Mutex::default(),
             starts: Mutex::default(),
         });
@@ -234,8 +237,10 @@ impl Supervisor {
         let done = match step {
             Step::Keep { pane, pid, .. } => {
                 self.forget_starts(agent);
-                holder::mend_mark(&setup.state, agent, &self.fleet, *pid)?;
-                self.follow(setup, pane).await
+                match self.mend_mark(setup, *pid) {
+                    Ok(()) => self.follow(setup, pane).await,
+                    Err(error) => Err(error),
+                }
             }
             Step::Pause { pane, death, in_vain, .. } => {
                 self.tell_of_crashes(agent, pane, death).await;
@@ -278,6 +283,26 @@ impl Supervisor {
         let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = starts.get(agent).copied();
         starts.insert(agent.clone(), Starts::one_more(before, self.clock.now()));
+    }
+
+    /// Sees to it that the mark of an agent that is alive is there and right. One look at the file's dates suffices while nothing
+    /// has touched it: a pass goes over a thousand agents.
+    fn mend_mark(&self, setup: &AgentSetup, pid: u32) -> anyhow::Result<()> {
+        let agent = &setup.agent.slug;
+        let dated = || {
+            let found = std::fs::metadata(ProcessMark::path(&setup.state)).ok()?;
+            Some((pid, found.modified().ok()?, found.len()))
+        };
+        let before = dated();
+        let known = self.shared.marks.lock().unwrap_or_else(PoisonError::into_inner).get(agent).copied();
+        if before.is_some() && before == known {
+            return Ok(());
+        }
+        holder::mend_mark(&setup.state, agent, &self.fleet, pid)?;
+        if let Some(dated) = before.filter(|before| dated().as_ref() == Some(before)) {
+            self.shared.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.clone(), dated);
+        }
+        Ok(())
     }
 
     /// Forgets the starts of an agent that is alive, once its last one was a good one.

@@ -172,34 +172,60 @@ pub fn how(death: &Death) -> String {
 /// One step for each wanted agent, in their order. Panes that no wanted agent claims are not touched. Without `starts`
 /// nothing is put off.
 pub fn plan(wanted: &[Slug], panes: &[Pane], fleet: &str, starts: &HashMap<Slug, Starts>, now: Timestamp) -> Vec<Step> {
-    wanted
-        .iter()
-        .map(|agent| step(agent, panes, fleet, starts.get(agent).filter(|it| it.wait(now).is_some())))
-        .collect()
+    let seats = Seats::of(panes, fleet);
+    let too_soon = |agent| starts.get(agent).filter(|it| it.wait(now).is_some());
+    wanted.iter().map(|agent| seats.step(agent, fleet, too_soon(agent))).collect()
 }
 
 /// The step for one agent; `too_soon` where its next start has to wait.
 pub fn step(agent: &Slug, panes: &[Pane], fleet: &str, too_soon: Option<&Starts>) -> Step {
-    let tag = |pane: &Pane, name| pane.tags.get(name).map(String::as_str).unwrap_or_default().to_owned();
-    let ours = |pane: &&Pane| tag(pane, TAG_AGENT) == agent.as_str() && tag(pane, TAG_FLEET) == fleet;
-    let agent = agent.clone();
-    if let Some(pane) = panes.iter().find(ours) {
-        let pane_id = pane.id.clone();
-        return match (pane.death, too_soon) {
-            (Some(death), None) => Step::Respawn { agent, pane: pane_id, death },
-            (Some(death), Some(starts)) => Step::Pause { agent, pane: pane_id, death, in_vain: starts.in_vain() },
-            (None, _) => Step::Keep { agent, pane: pane_id, pid: pane.pid },
-        };
+    Seats::of(panes, fleet).step(agent, fleet, too_soon)
+}
+
+fn tag<'a>(pane: &'a Pane, name: &str) -> &'a str {
+    pane.tags.get(name).map(String::as_str).unwrap_or_default()
+}
+
+/// The panes, found by whose they are: a thousand agents are not looked for in a thousand panes each.
+struct Seats<'a> {
+    /// Those of this fleet, by agent; of several the first.
+    ours: HashMap<&'a str, &'a Pane>,
+    /// All, by the name of their session; of several the first.
+    named: HashMap<&'a str, &'a Pane>,
+}
+
+impl<'a> Seats<'a> {
+    fn of(panes: &'a [Pane], fleet: &str) -> Self {
+        let (mut ours, mut named) = (HashMap::new(), HashMap::new());
+        for pane in panes {
+            named.entry(pane.session.as_str()).or_insert(pane);
+            if tag(pane, TAG_FLEET) == fleet {
+                ours.entry(tag(pane, TAG_AGENT)).or_insert(pane);
+            }
+        }
+        Self { ours, named }
     }
-    let Some(other) = panes.iter().find(|pane| pane.session == agent.as_str()) else { return Step::Create { agent } };
-    let whose = match tag(other, TAG_FLEET) {
-        owner if owner.is_empty() || owner == fleet => "was not started by fleetd",
-        _ => "belongs to another fleet (another state directory)",
-    };
-    let why = format!(
-        "a tmux session named {agent} is there already and {whose}: end or rename it, or give the agent another slug"
-    );
-    Step::Refuse { agent, why }
+
+    fn step(&self, agent: &Slug, fleet: &str, too_soon: Option<&Starts>) -> Step {
+        let agent = agent.clone();
+        if let Some(pane) = self.ours.get(agent.as_str()) {
+            let pane_id = pane.id.clone();
+            return match (pane.death, too_soon) {
+                (Some(death), None) => Step::Respawn { agent, pane: pane_id, death },
+                (Some(death), Some(starts)) => Step::Pause { agent, pane: pane_id, death, in_vain: starts.in_vain() },
+                (None, _) => Step::Keep { agent, pane: pane_id, pid: pane.pid },
+            };
+        }
+        let Some(other) = self.named.get(agent.as_str()) else { return Step::Create { agent } };
+        let whose = match tag(other, TAG_FLEET) {
+            owner if owner.is_empty() || owner == fleet => "was not started by fleetd",
+            _ => "belongs to another fleet (another state directory)",
+        };
+        let why = format!(
+            "a tmux session named {agent} is there already and {whose}: end or rename it, or give the agent another slug"
+        );
+        Step::Refuse { agent, why }
+    }
 }
 
 #[cfg(test)]

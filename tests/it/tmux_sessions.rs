@@ -169,4 +169,6 @@ async fn our_files_are_private_and_the_server_has_room_for_many_agents() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let [soft, hard] = [3, 4].map(|place| files.split_whitespace().nth(place).unwrap().parse().unwrap_or(u64::MAX));
     assert!(soft >= hard.min(65_536), "{files}");
+    // 2 MB of a full pane; fifty thousand lines took 50.
+    assert_eq!(tmux.by_hand(&["show-options", "-gv", "history-limit"]).trim(), "2000");
 }
