@@ -321,9 +321,10 @@ impl Supervisor {
         let how = format!("it {}, {}", plan::how(death), self.last_words(pane).await);
         let notice = Notice::Crashed { agent: agent.clone(), how, times: told.in_vain() };
         let key = format!("crashes/{agent}/{}", told.since());
-        if let Err(error) = self.store.tell_box(&key, &notice, self.clock.now()).await {
-            tracing::warn!(%agent, "can't store that it crashes on and on: {error:#}");
-            return;
+        match self.store.tell_box(&key, &notice, self.clock.now()).await {
+            Ok(true) => tracing::error!("{notice}"),
+            Ok(false) => {}
+            Err(error) => return tracing::warn!(%agent, "can't store that it crashes on and on: {error:#}"),
         }
         let mut starts = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if known(&starts).is_some_and(|now| now.since() == told.since()) {
