@@ -312,9 +312,10 @@ impl Delivery {
     /// Whether the agent was started again after the prompt was typed.
     async fn started_anew_since_typed(&self, prompt: &Prompt) -> anyhow::Result<bool> {
         let Some(launched) = self.store.launched_at(&prompt.agent).await? else { return Ok(false) };
-        let typed = |state: StateName| matches!(state, StateName::Typing | StateName::Submitted);
         let steps = self.store.trace(&prompt.id).await?;
-        Ok(steps.iter().rev().find(|step| typed(step.state.name())).is_some_and(|step| launched > step.at))
+        // Not when it was submitted: a program that dies of it may be back before that is stored.
+        let typed = steps.iter().rev().find(|step| step.state.name() == StateName::Typing);
+        Ok(typed.is_some_and(|step| launched > step.at))
     }
 
     fn remember<T>(&self, agent: &Slug, use_it: impl FnOnce(&mut Memory) -> T) -> T {
