@@ -58,7 +58,6 @@ pub async fn pass(
         compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
         cut: cut.as_ref(),
         under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
-        waiting: open.iter().any(|prompt| prompt.state.name().is_waiting()),
         context: seen.context,
         compact_at: setup.agent.compact_at,
     };

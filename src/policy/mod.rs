@@ -123,8 +123,6 @@ pub struct Facts<'a> {
     pub cut: Option<&'a Cut>,
     /// Whether a prompt of ours is on its way or its turn runs.
     pub under_way: bool,
-    /// Whether a prompt waits for it: that begins the next turn.
-    pub waiting: bool,
     /// How full its context is.
     pub context: Option<ContextUse>,
     /// Whether the present fill was to be compacted already, and was not.
@@ -153,7 +151,6 @@ pub fn answer(state: &State, facts: Facts<'_>) -> Vec<Answer> {
     let full = || facts.compact_at.zip(facts.context).is_some_and(|(at, context)| context.is_worth_compacting(at));
     match state {
         State::Idle if facts.under_way => Vec::new(),
-        State::Idle if resumes() && facts.waiting => Vec::new(),
         State::Idle if resumes() => vec![Answer::Resume],
         State::Idle if full() => vec![Answer::Compact],
         State::Blocked(Blocked::ContextFull) if facts.compacted_in_vain => {
@@ -211,15 +208,7 @@ mod tests {
     }
 
     fn facts(now: i64, cut: Option<&Cut>) -> Facts<'_> {
-        Facts {
-            now: at(now),
-            cut,
-            under_way: false,
-            waiting: false,
-            context: None,
-            compacted_in_vain: false,
-            compact_at: None,
-        }
+        Facts { now: at(now), cut, under_way: false, context: None, compacted_in_vain: false, compact_at: None }
     }
 
     #[test]
@@ -241,8 +230,6 @@ mod tests {
             assert_eq!(answer(&state, facts), expected, "{state} at {now}");
         }
         assert_eq!(answer(&State::Idle, facts(7200, None)), vec![], "another turn has begun since");
-        let waiting = Facts { waiting: true, ..facts(7200, Some(&cut)) };
-        assert_eq!(answer(&State::Idle, waiting), vec![], "what somebody sent meanwhile begins the next turn");
     }
 
     #[test]
