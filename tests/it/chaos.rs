@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::real_fleet::BOTH;
 use crate::support::fleet::Fleet;
 use crate::support::model::FakeModel;
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 
 /// How long a round waits for a prompt to settle before the next blow falls.
 const ROUND: Duration = Duration::from_millis(1500);
@@ -275,17 +275,29 @@ impl Chaos {
     /// Every process that works in an agent's directory belongs to an agent that lives.
     async fn no_process_is_left_over(&self) {
         let work = self.fleet.path("work");
-        until("no process is left over", async || {
+        let left = || {
             let panes = self.fleet.tmux(&["list-panes", "-a", "-F", "#{pane_pid}"]);
             let known: Vec<u32> = panes.lines().filter_map(|pid| pid.parse().ok()).flat_map(family).collect();
-            working_in(&work).iter().all(|pid| known.contains(pid)).then_some(())
-        })
-        .await;
+            working_in(&work).into_iter().filter(|pid| !known.contains(pid)).collect::<Vec<_>>()
+        };
+        let gone = until("no process is left over", async || left().is_empty().then_some(()));
+        // Sooner than `until` gives up, to say which.
+        if tokio::time::timeout(PATIENCE * 9 / 10, gone).await.is_err() {
+            panic!("left over: {:#?}", left().into_iter().map(told).collect::<Vec<_>>());
+        }
     }
 }
 
 fn is_open(agent: &AgentStatus) -> bool {
     agent.last.as_ref().is_some_and(|last| !["done", "uncertain", "failed", "expired"].contains(&&*last.state))
+}
+
+/// A process for people who look for where it comes from.
+fn told(pid: u32) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let ours =
+        read("environ").split('\0').filter(|variable| variable.starts_with("FLEET_")).collect::<Vec<_>>().join(" ");
+    format!("{pid}: {}; stat {}; {ours}", read("cmdline").replace('\0', " "), read("stat"))
 }
 
 /// The processes whose working directory is below `directory`.
