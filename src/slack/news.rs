@@ -23,6 +23,9 @@ const BETWEEN: SignedDuration = SignedDuration::from_secs(60);
 /// How soon it is looked whether a message that may have been posted was.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How soon the time is looked at while a message waits for its minute: a clock that is set ends no sleep.
+const GLANCE: Duration = Duration::from_secs(5);
+
 /// The most news in one message; far more than fit.
 const BATCH: u32 = 1_000;
 
@@ -83,7 +86,7 @@ async fn pass(bridge: &Bridge) -> anyhow::Result<Option<Duration>> {
         LaneEnd::Queued => (place.from, true),
         LaneEnd::Empty => (place.to, false),
         LaneEnd::Settled(at) => match wait(at, now) {
-            Some(wait) => return Ok(Some(wait)),
+            Some(wait) => return Ok(Some(wait.min(GLANCE))),
             None => (place.to, false),
         },
     };
