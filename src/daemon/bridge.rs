@@ -5,6 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
+use super::ask;
 use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::protocol::SlackStatus;
@@ -55,11 +56,12 @@ pub async fn run(running: Arc<Running>, environment: Environment) {
 }
 
 /// One bridge, until `ended`.
-async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Output = ()>) {
+async fn bridge(running: &Arc<Running>, options: SlackOptions, ended: impl Future<Output = ()>) {
     let (prompts, mut stored) = mpsc::unbounded_channel();
+    let (asks, mut asked) = mpsc::unbounded_channel();
     let status = watch::Sender::new(BridgeStatus::default());
     let mut seen = status.subscribe();
-    let wakes = Wakes { outbox: Arc::clone(&running.slack), inbox: prompts };
+    let wakes = Wakes { outbox: Arc::clone(&running.slack), inbox: prompts, asks };
     let bridge = slack::run(options, running.store.clone(), Arc::clone(&running.clock), wakes, status, ended);
     tokio::pin!(bridge);
     loop {
@@ -67,6 +69,8 @@ async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Out
         tokio::select! {
             () = &mut bridge => return,
             Some(agent) = stored.recv() => running.tell(Event::Inbox(agent)),
+            // On its own: a look at a pane takes its time.
+            Some(ask) = asked.recv() => drop(tokio::spawn(ask::answer(Arc::clone(running), ask))),
             Ok(()) = seen.changed() => {}
         }
     }

@@ -9,13 +9,16 @@
 //! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
 //! error that ends the daemon. A problem is told in [`BridgeStatus`], and the agents work on.
 
+mod arrival;
 mod bulletin;
+mod command;
 mod connector;
 mod directory;
 mod feed;
 mod from_slack;
 mod inbox;
 mod inspect;
+mod interaction;
 mod markdown;
 mod news;
 mod outbox;
@@ -33,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use from_slack::EVENTS;
@@ -42,7 +45,7 @@ pub use news::LANE as NEWS;
 pub use status::BridgeStatus;
 pub use web::METHODS;
 
-use crate::model::{Clock, Slug};
+use crate::model::{Clock, Place, Slug};
 use crate::store::Store;
 use directory::Names;
 use from_slack::Directory;
@@ -109,6 +112,33 @@ pub struct Wakes {
     pub outbox: Arc<Notify>,
     /// Tells the daemon that a prompt was stored for an agent.
     pub inbox: mpsc::UnboundedSender<Slug>,
+    /// Asks the daemon for what only it can do. It answers each; a sender that is gone means that nothing was done.
+    pub asks: mpsc::UnboundedSender<Ask>,
+}
+
+/// What only the daemon can do.
+#[derive(Debug)]
+pub enum Ask {
+    /// Break off the turn that is told in a thread, and no other.
+    Interrupt {
+        /// Whose.
+        agent: Slug,
+        /// The thread.
+        place: Place,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Interrupted>,
+    },
+}
+
+/// What became of an attempt to break a turn off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interrupted {
+    /// Escape was pressed in it.
+    Pressed,
+    /// No turn of that thread runs.
+    NotThere,
+    /// It could not be done, for this reason, for people.
+    Failed(String),
 }
 
 /// What the bridge's tasks share.

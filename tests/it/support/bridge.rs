@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetd::model::{Clock, Fact, NewPrompt, Outcome, PromptId, Slug, Source, SystemClock};
-use fleetd::slack::{BridgeStatus, SlackOptions, Timing, Wakes, run};
+use fleetd::slack::{Ask, BridgeStatus, SlackOptions, Timing, Wakes, run};
 use fleetd::store::{RecordBatch, Store};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -30,6 +30,7 @@ pub struct House {
 pub struct Running {
     pub status: watch::Receiver<BridgeStatus>,
     pub inbox: mpsc::UnboundedReceiver<Slug>,
+    pub asks: mpsc::UnboundedReceiver<Ask>,
     pub wake: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -77,12 +78,13 @@ impl House {
     pub fn start_at(&self, clock: Arc<dyn Clock>) -> Running {
         let (status_sender, status) = watch::channel(BridgeStatus::default());
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
+        let (asks_sender, asks) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let wake = Arc::new(Notify::new());
-        let wakes = Wakes { outbox: Arc::clone(&wake), inbox: inbox_sender };
+        let wakes = Wakes { outbox: Arc::clone(&wake), inbox: inbox_sender, asks: asks_sender };
         let shutdown = async move { stopped.await.unwrap_or(()) };
         let task = tokio::spawn(run(self.options.clone(), self.store.clone(), clock, wakes, status_sender, shutdown));
-        Running { status, inbox, wake, stop: Some(stop), task }
+        Running { status, inbox, asks, wake, stop: Some(stop), task }
     }
 
     /// A bridge that is up.
