@@ -66,7 +66,8 @@ fn job(row: &OutboxRow) -> Job {
         OutboxAction::Open { .. } => (false, false),
         OutboxAction::Reply { .. } => (true, false),
         OutboxAction::EditRoot { .. } => (true, true),
-        OutboxAction::React { .. } => (false, true),
+        // Nobody can look for it: told again is better than not told.
+        OutboxAction::Whisper { .. } | OutboxAction::React { .. } => (false, true),
     };
     match &row.state {
         _ if in_thread && row.thread.is_none() => Job::Orphan,
@@ -78,7 +79,9 @@ fn job(row: &OutboxRow) -> Job {
 fn bucket(row: &OutboxRow, job: Job) -> Bucket {
     match (job, &row.action) {
         (Job::Look, _) => Bucket::Read,
-        (_, OutboxAction::Open { .. } | OutboxAction::Reply { .. }) => Bucket::Post { channel: row.channel.clone() },
+        (_, OutboxAction::Open { .. } | OutboxAction::Reply { .. } | OutboxAction::Whisper { .. }) => {
+            Bucket::Post { channel: row.channel.clone() }
+        }
         (_, OutboxAction::EditRoot { .. }) => Bucket::Update,
         (_, OutboxAction::React { .. }) => Bucket::React,
     }
@@ -103,7 +106,7 @@ fn settle(row: &OutboxRow, answer: Answer) -> Settled {
             OutboxAction::Open { .. } | OutboxAction::Reply { .. } => {
                 Settled { state: OutboxState::Ambiguous, then: Then::Soon }
             }
-            OutboxAction::EditRoot { .. } | OutboxAction::React { .. } => {
+            OutboxAction::EditRoot { .. } | OutboxAction::Whisper { .. } | OutboxAction::React { .. } => {
                 Settled { state: OutboxState::Queued, then: Then::Again }
             }
         },
@@ -289,6 +292,7 @@ async fn call(bridge: &Bridge, row: &OutboxRow) -> Result<String, CallError> {
             let ts = row.thread.clone().unwrap_or_default();
             web.update_message(channel, &ts, text, &row.id).await.map(|()| ts)
         }
+        OutboxAction::Whisper { user, text } => web.whisper(channel, user, text).await,
         OutboxAction::React { ts, emoji } => web.add_reaction(channel, ts, emoji).await.map(|()| ts.clone()),
     }
 }

@@ -156,6 +156,7 @@ mod tests {
                 OutboxAction::Open { text } => format!("{} {} open {text}", row.lane, row.dedup_key),
                 OutboxAction::Reply { text } => format!("{} {} reply {text}", row.lane, row.dedup_key),
                 OutboxAction::EditRoot { text } => format!("{} {} edit {text}", row.lane, row.dedup_key),
+                OutboxAction::Whisper { .. } => "whisper".to_owned(),
                 OutboxAction::React { .. } => "react".to_owned(),
             })
             .collect()

@@ -23,13 +23,16 @@ use super::wording;
 pub const METHODS: &[(&str, &[&str])] = &[
     ("apps.connections.open", &[]),
     ("auth.test", &[]),
+    ("chat.postEphemeral", &["chat:write"]),
     ("chat.postMessage", &["chat:write"]),
     ("chat.update", &["chat:write"]),
     ("conversations.history", &["channels:history", "groups:history"]),
     ("conversations.list", &["channels:read", "groups:read"]),
     ("conversations.replies", &["channels:history", "groups:history"]),
     ("reactions.add", &["reactions:write"]),
+    ("usergroups.users.list", &["usergroups:read"]),
     ("users.info", &["users:read"]),
+    ("views.publish", &[]),
 ];
 
 /// The kind of metadata by which a message of ours is found again.
@@ -58,7 +61,7 @@ pub(super) enum CallError {
 /// The Web API with our tokens.
 pub(super) struct Web {
     client: SlackClient<SlackClientHyperConnector<HttpsConnector<HttpConnector>>>,
-    bot: SlackApiToken,
+    pub(super) bot: SlackApiToken,
     app: SlackApiToken,
     limit: Duration,
 }
@@ -104,7 +107,7 @@ struct AddReaction<'a> {
 struct Nothing {}
 
 #[derive(Deserialize)]
-struct Done {}
+pub(super) struct Done {}
 
 #[derive(Deserialize)]
 struct Posted {
@@ -116,9 +119,13 @@ struct Ticket {
     url: String,
 }
 
-#[derive(Deserialize)]
-struct Identity {
-    user_id: String,
+/// Who we are.
+#[derive(Debug, Deserialize)]
+pub(super) struct Identity {
+    pub(super) user_id: String,
+    /// Our workspace.
+    #[serde(default)]
+    pub(super) team_id: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -216,8 +223,12 @@ impl Web {
 
     /// Our own user id.
     pub(super) async fn own_user(&self) -> Result<String, CallError> {
-        let identity: Identity = self.post(&self.bot, "auth.test", &Nothing {}).await?;
-        Ok(identity.user_id)
+        Ok(self.identity().await?.user_id)
+    }
+
+    /// Who we are.
+    pub(super) async fn identity(&self) -> Result<Identity, CallError> {
+        self.post(&self.bot, "auth.test", &Nothing {}).await
     }
 
     /// Every channel that the app can see.
@@ -326,7 +337,12 @@ impl Web {
         }
     }
 
-    async fn post<Q, A>(&self, token: &SlackApiToken, method: &'static str, request: &Q) -> Result<A, CallError>
+    pub(super) async fn post<Q, A>(
+        &self,
+        token: &SlackApiToken,
+        method: &'static str,
+        request: &Q,
+    ) -> Result<A, CallError>
     where
         Q: Serialize + Send + Sync,
         A: DeserializeOwned + Send,
@@ -340,7 +356,7 @@ impl Web {
     }
 
     /// The methods that read take no JSON, only a query.
-    async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
+    pub(super) async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
     where
         A: DeserializeOwned + Send,
     {

@@ -22,6 +22,7 @@ mod notice;
 mod nudge;
 mod retired;
 pub mod slack;
+pub mod slack_people;
 mod unreadable;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -252,6 +253,7 @@ fn migrator() -> Migrator {
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
+        (9, "rights", include_str!("migrations/0009_rights.sql")),
     ];
     Migrator::with_migrations(
         steps

@@ -1,6 +1,7 @@
 //! A strict fake Slack on loopback: the methods of the Web API that are used and Socket Mode, with what the real one rejects.
 //! Whatever the real one would not accept is an error in its words and counted as a violation.
 
+mod people;
 mod socket;
 mod web;
 
@@ -24,14 +25,16 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 8] = [
+pub const MANIFEST_SCOPES: [&str; 10] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
     "chat:write",
+    "commands",
     "groups:history",
     "groups:read",
     "reactions:write",
+    "usergroups:read",
     "users:read",
 ];
 
@@ -75,6 +78,9 @@ struct World {
     revoked: bool,
     silent: bool,
     page: usize,
+    people: people::People,
+    /// Methods that fail, whoever calls them.
+    broken: HashSet<String>,
     clock: u64,
     /// The scopes that the bot token was given.
     scopes: Vec<String>,
@@ -121,10 +127,15 @@ impl FakeSlack {
             world.messages.insert((*id).to_owned(), Vec::new());
         }
         world.users.insert("UANN".to_owned(), "Ann".to_owned());
+        // Nobody has a name to show for them.
+        for user in ["UBOB", "U0ANN"] {
+            world.users.insert(user.to_owned(), String::new());
+        }
         let world = Arc::new(Mutex::new(world));
         let address = http.local_addr().unwrap();
         let shared = Shared { world: Arc::clone(&world), sockets: ws.local_addr().unwrap() };
-        let app = Router::new().route("/api/{method}", axum::routing::any(web::call)).with_state(shared);
+        let app = Router::new().route("/api/{method}", axum::routing::any(web::call));
+        let app = app.route("/commands/{id}", axum::routing::post(people::answered)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
         let tasks = vec![
             tokio::spawn(async move { axum::serve(http, app).await.unwrap() }),
@@ -351,7 +362,7 @@ impl World {
         self.clock += 1;
         let envelope = format!("envelope-{}", self.clock);
         let frame = json!({
-            "type": "events_api", "envelope_id": envelope, "payload": payload, "accepts_response_payload": false,
+            "type": people::kind(&payload), "envelope_id": envelope, "payload": payload, "accepts_response_payload": false,
             "retry_attempt": attempt, "retry_reason": if attempt == 0 { "" } else { "timeout" },
         });
         self.unacked.insert(envelope, (payload, attempt, Instant::now()));

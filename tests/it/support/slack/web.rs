@@ -41,6 +41,9 @@ pub(super) async fn call(
         Some(Script::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
         Some(Script::LoseAnswer) | None => {}
     }
+    if lock(&shared.world).broken.contains(&method) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let answer = perform(&shared, &method, &verb, &headers, &query, &body);
     if scripted == Some(Script::LoseAnswer) {
         assert!(answer.is_ok(), "the scripted call was refused: {answer:?}");
@@ -85,8 +88,14 @@ fn perform(
         Some(_) => return Err("invalid_auth"),
         None => return Err("not_authed"),
     }
-    let reads =
-        matches!(method, "conversations.list" | "conversations.replies" | "conversations.history" | "users.info");
+    let reads = matches!(
+        method,
+        "conversations.list"
+            | "conversations.replies"
+            | "conversations.history"
+            | "users.info"
+            | "usergroups.users.list"
+    );
     if reads && !(verb == Method::GET && body.is_empty()) {
         world.violation(format!("{method} takes no JSON body"));
         return Err("invalid_arguments");
@@ -135,9 +144,19 @@ impl World {
                 self.paged(arguments, "channels", all)
             }
             "users.info" => match self.users.get(required("user")?) {
-                Some(name) => Ok(json!({"user": {"id": text("user"), "name": "n", "profile": {"display_name": name}}})),
+                Some(name) => Ok(self.people.account(text("user").unwrap(), name)),
                 None => Err("user_not_found"),
             },
+            "usergroups.users.list" => self.people.group_users(required("usergroup")?),
+            "views.publish" => self.people.publish(arguments),
+            "chat.postEphemeral" => {
+                let channel = self.known(required("channel")?)?;
+                let words = self.words(arguments)?;
+                if self.outside.contains(&channel) {
+                    return Err("not_in_channel");
+                }
+                self.people.whisper(&channel, required("user")?, &words)
+            }
             "chat.postMessage" => {
                 let channel = self.known(required("channel")?)?;
                 let words = self.words(arguments)?;
