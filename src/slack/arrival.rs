@@ -255,7 +255,18 @@ pub(super) struct Chosen {
     pub(super) value: String,
 }
 
-/// A slash command. Its `response_url` is left unread: whoever has it can post.
+/// An address at which whoever has it can post: never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Address(pub(super) String);
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Address(…)")
+    }
+}
+
+/// A slash command.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Command {
     /// With its slash.
@@ -271,6 +282,8 @@ pub(super) struct Command {
     pub(super) channel_id: String,
     #[serde(default)]
     pub(super) trigger_id: String,
+    /// Where the answer may go for half an hour.
+    pub(super) response_url: Option<Address>,
 }
 
 impl Arrival {
@@ -302,6 +315,31 @@ impl Arrival {
             }
             _ => Some(Self::Other("a kind of event that is not used")),
         }
+    }
+
+    /// The way in which it came, in one word.
+    pub(super) fn way(&self) -> &'static str {
+        match self {
+            Self::Post(_) => "a message",
+            Self::Reaction(_) => "a reaction",
+            Self::Channel(_) => "a channel",
+            Self::Home(_) => "the home",
+            Self::Interaction(_) => "a button",
+            Self::Command(_) => "a command",
+            Self::Other(_) => "something else",
+        }
+    }
+
+    /// The channel in which it was done.
+    pub(super) fn channel(&self) -> Option<&str> {
+        let channel = match self {
+            Self::Post(Callback { event, .. }) => event.channel.as_str(),
+            Self::Reaction(reaction) => &reaction.item.channel,
+            Self::Interaction(interaction) => &interaction.channel.as_ref()?.id,
+            Self::Command(command) => &command.channel_id,
+            Self::Home(_) | Self::Channel(_) | Self::Other(_) => return None,
+        };
+        Some(channel).filter(|channel| !channel.is_empty())
     }
 
     /// Who did it; nobody where it is none of a person's doings.

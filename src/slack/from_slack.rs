@@ -14,6 +14,8 @@ use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// The events the app subscribes to, each with the scope it needs; `slack-manifest.yaml` names exactly these.
 pub const EVENTS: &[(&str, &str)] = &[
+    // A home needs no scope.
+    ("app_home_opened", ""),
     ("app_mention", "app_mentions:read"),
     ("message.channels", "channels:history"),
     ("message.groups", "groups:history"),
@@ -37,7 +39,7 @@ impl Directory {
     }
 
     /// The agent that a post in `channel` is for.
-    fn owner(&self, channel: &str, thread: Option<&Thread>) -> Option<&Slug> {
+    pub(super) fn owner(&self, channel: &str, thread: Option<&Thread>) -> Option<&Slug> {
         let here = || self.channels.iter().filter(|(_, id)| id == channel).map(|(slug, _)| slug);
         let named = thread.and_then(|thread| thread.agent.as_ref());
         here().find(|slug| Some(*slug) == named).or_else(|| here().next())
