@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 
 use crate::daemon::protocol::PromptView;
-use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState};
+use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState, Verdict};
 
 /// A prompt's present state.
 pub fn state(view: &PromptView) -> Option<&PromptState> {
@@ -34,13 +34,24 @@ pub fn step(state: &PromptState) -> String {
     }
 }
 
+/// What somebody thinks of how a turn went.
+pub fn verdict(verdict: &Verdict) -> String {
+    let word = if verdict.good { "accepted" } else { "not accepted" };
+    let pulls = match verdict.pull_requests.is_empty() {
+        true => String::new(),
+        false => format!(": {}", verdict.pull_requests.join(", ")),
+    };
+    let back = verdict.withdrawn.map_or_else(String::new, |at| format!(" (taken back {})", exact(at)));
+    format!("{}  {word} by {}{pulls}{back}", exact(verdict.since), verdict.person)
+}
+
 /// One row of the feed, as `fleet tail` prints it: time, agent, what happened. Text of several lines is indented below.
 pub fn row(row: &FeedRow) -> String {
     let (mark, text) = match &row.fact {
         Fact::TurnStarted { summary } => ("▶", summary.clone()),
         Fact::Said { text } => (" ", text.trim_end().to_owned()),
         Fact::UsedTool { tool, detail } => ("·", format!("{tool} {detail}")),
-        Fact::Asked { question } => ("?", format!("waits for a person: {question} (fleet attach {})", row.agent)),
+        Fact::Asked { question, .. } => ("?", format!("waits for a person: {question} (fleet attach {})", row.agent)),
         Fact::Undelivered { uncertain: true, why } => ("!", format!("prompt uncertain: {why}")),
         Fact::Undelivered { uncertain: false, why } => ("!", format!("prompt failed: {why}")),
         Fact::Held { why, .. } => ("!", format!("prompt waits: {why}")),

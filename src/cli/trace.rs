@@ -48,5 +48,8 @@ pub async fn run(args: &TraceArgs, surroundings: &Surroundings) -> anyhow::Resul
     for row in &view.turn {
         print(&show::row(row))?;
     }
+    for verdict in &view.verdicts {
+        print(&show::verdict(verdict))?;
+    }
     Ok(Exit::Success)
 }

@@ -189,6 +189,7 @@ async fn prompt(State(running): Fleet, UrlPath(id): UrlPath<PromptId>, Query(ask
         let view = PromptView {
             steps: running.store.trace(&id).await?,
             turn: running.store.feed_of_turn(prompt.lead.as_ref().unwrap_or(&id)).await?,
+            verdicts: running.store.verdicts_of(prompt.lead.as_ref().unwrap_or(&id)).await?,
             id: prompt.id,
             agent: prompt.agent,
             source: prompt.source,

@@ -26,6 +26,7 @@ mod policy;
 mod post;
 pub mod protocol;
 mod pulse;
+mod question;
 mod queue;
 mod reload;
 mod restart;

@@ -8,7 +8,7 @@ mod house;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blocked, DialogKind, FeedRow, Mode, PromptId, Slug, Source, Transition};
+use crate::model::{Blocked, DialogKind, FeedRow, Mode, PromptId, Slug, Source, Transition, Verdict};
 
 pub use house::{
     Awake, ChangeKind, Gc, GcItem, GcKind, GcOutcome, GcReport, KeepAwake, Plan, PlanQuestion, PlannedChange,
@@ -88,6 +88,9 @@ pub struct PromptView {
     pub held: Option<String>,
     /// What the agent did in its turn, in order.
     pub turn: Vec<FeedRow>,
+    /// What people think of how it went, first come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
 }
 
 /// `GET /v1/queue?agent=<slug>`: what waits, is under way or is uncertain, first come first. Answered by [`Queue`].
@@ -219,6 +222,9 @@ pub struct AgentStatus {
     pub attached: u32,
     /// What is wrong with it, for people.
     pub problem: Option<String>,
+    /// What people think of its last turns, the latest first; what was taken back is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
 }
 
 /// What an agent does, derived from what is seen at this moment.

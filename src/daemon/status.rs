@@ -15,6 +15,9 @@ use crate::policy::State;
 use crate::schedule;
 use crate::supervisor::retirement_end;
 
+/// How many verdicts are shown of an agent.
+const VERDICTS: u32 = 5;
+
 /// Everything `fleet status` shows.
 pub async fn status(running: &Running) -> anyhow::Result<Status> {
     let latest = running.store.latest_prompts().await?;
@@ -59,6 +62,7 @@ pub async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -
         held_by,
         attached: sight.as_ref().map_or(0, |sight| sight.pane.attached),
         problem,
+        verdicts: running.store.latest_verdicts(slug, VERDICTS).await?,
     })
 }
 
@@ -85,6 +89,7 @@ async fn retired(running: &Running, latest: &HashMap<Slug, Prompt>) -> anyhow::R
             held_by: running.store.agent_hold(&slug).await?.map(|row| row.who),
             attached: 0,
             problem: None,
+            verdicts: running.store.latest_verdicts(&slug, VERDICTS).await?,
             agent: slug,
         });
     }

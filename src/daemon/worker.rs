@@ -16,6 +16,7 @@ use super::policy;
 use super::post::AgentPost;
 use super::protocol::ReconciledStep;
 use super::pulse::Beat;
+use super::question;
 use super::reload;
 use super::restart;
 use super::retire;
@@ -89,14 +90,15 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         }
     }
     post.set_hold(report.hold.map(|hold| hold.to_string()));
+    let asking = question::pass(running, post, &setup, &conversation).await?;
     // Where a lock file names the conversation, nothing but the pass's own look tells of another one.
     let told = !matches!(setup.runtime.identity(), Identity::LockFile { .. });
-    post.rest.set(told && at_rest && !report.open);
-    if !report.moved.is_empty() || report.told {
+    post.rest.set(told && at_rest && !report.open && !asking.open);
+    if !report.moved.is_empty() || report.told || asking.moved {
         running.tell(Event::Progress(post.slug().clone()));
     }
     let reading = progress.again.then_some(LAST_WORDS);
-    Ok(reading.into_iter().chain(report.again).chain(restart).min())
+    Ok(reading.into_iter().chain(report.again).chain(asking.again).chain(restart).min())
 }
 
 /// Keeps sessions up until the daemon stops.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{DialogKind, PromptId};
+use crate::model::{Dialog, DialogKind, PromptId};
 use crate::runtime::{Activity, InputBox, SILENCE, ScreenReading};
 use crate::tmux::Pane;
 
@@ -22,6 +22,8 @@ pub struct Sight {
     pub told: Option<Activity>,
     /// What the screen shows.
     pub screen: ScreenReading,
+    /// The dialog that it shows, where a person may answer that by a key.
+    pub dialog: Option<Dialog>,
     /// For how long the screen has not changed.
     pub still: Duration,
     /// Whether an attached person typed a moment ago.
@@ -158,6 +160,20 @@ pub fn check_close(sight: &Sight) -> Result<Clear, Hold> {
     }
 }
 
+/// Whether a key may be pressed that answers `asked`: that very dialog must be open, and nobody at its keyboard.
+pub fn check_answer(sight: &Sight, asked: &Dialog) -> Result<Clear, Hold> {
+    match reachable(sight) {
+        // It is the dialog, on the screen or by the record's word.
+        Ok(()) | Err(Hold::Dialog(_)) => {}
+        Err(hold) => return Err(hold),
+    }
+    match &sight.dialog {
+        Some(shown) if shown == asked && sight.person_types => Err(Hold::PersonTypes),
+        Some(shown) if shown == asked => Ok(Clear(())),
+        _ => Err(Hold::NotReady),
+    }
+}
+
 /// What must hold for every keystroke, whatever the box holds.
 fn reachable(sight: &Sight) -> Result<(), Hold> {
     let pane = &sight.pane;
@@ -217,6 +233,7 @@ pub(super) mod tests {
             occupant: Occupant::Agent,
             told: None,
             screen: ScreenReading { activity: Some(Activity::Idle), input: InputBox::Empty },
+            dialog: None,
             still: Duration::ZERO,
             person_types: false,
             whole_lines: false,

@@ -47,6 +47,7 @@ pub async fn look(
         person_types: pane.attached > 0 && now.as_second().abs_diff(pane.typed_at) < PERSON_PAUSES,
         headers: screen.rows.iter().filter_map(|row| text::header_id(&row.text)).collect(),
         screen: runtime.read_screen(&screen),
+        dialog: runtime.read_dialog(&screen),
         pane,
     }))
 }

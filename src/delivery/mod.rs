@@ -14,6 +14,7 @@ mod order;
 mod own;
 mod pass;
 mod plan;
+mod question;
 mod typing;
 
 use std::collections::{HashMap, HashSet};
@@ -24,12 +25,13 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{CrashPoint, RuntimeConfig};
-use crate::model::{Blocked, Clock, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
+use crate::model::{Blocked, Clock, Dialog, Evidence, Prompt, PromptId, PromptState, Slug, StateName, text};
 use crate::runtime::{Activity, InputBox, LaunchContext, Runtime};
 use crate::store::Store;
 use crate::tmux::{LONGEST_LINE, PaneId, Server};
 
 pub use interrupt::Interrupt;
+pub use question::Asking;
 
 use guard::{Hold, Sight};
 use look::{Stillness, look};
@@ -125,6 +127,10 @@ struct Memory {
     in_box: Option<(InputBox, Timestamp)>,
     /// The draft that was set aside; none where the store was not asked yet.
     aside: Option<Option<String>>,
+    /// Whether a question of the agent's is open; none where the store was not asked yet.
+    asks: Option<bool>,
+    /// The dialog that its screen showed last, or none, and since when.
+    shown: Option<(Option<Dialog>, Timestamp)>,
     /// Of which waiting prompts the authors were told what kind of thing holds them back.
     told_held: HashSet<(PromptId, &'static str)>,
 }

@@ -100,7 +100,7 @@ impl OpenTurn {
         let mut yielded = Yield::default();
         self.gauge.read(&seen.record);
         match &seen.record {
-            Record::Asked { question } => self.asking = Some(question.clone()),
+            Record::Asked { question, .. } => self.asking = Some(question.clone()),
             // It goes on, so somebody answered.
             Record::Said { .. } | Record::UsedTool { .. } => self.asking = None,
             _ => {}
@@ -136,8 +136,8 @@ impl OpenTurn {
                 let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone() };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
-            Record::Asked { question } => {
-                let fact = Fact::Asked { question: question.clone() };
+            Record::Asked { question, run } => {
+                let fact = Fact::Asked { question: question.clone(), run: run.clone() };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
             Record::Usage { message, usage } => self.count(message, *usage),

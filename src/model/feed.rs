@@ -46,6 +46,9 @@ pub enum Fact {
     Asked {
         /// What it asked.
         question: String,
+        /// What would be done, in full, where it asked for leave and its record tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
     },
     /// A prompt was not taken, or it can't be told whether it was; the row's `turn` names it. Not the agent's doing, yet
     /// the prompt's author must read it where the answer would have stood.

@@ -10,10 +10,12 @@ mod feed;
 pub mod launch;
 mod notice;
 mod prompt;
+mod question;
 mod schedule;
 mod slug;
 pub mod text;
 mod transcript;
+mod verdict;
 
 pub use blocked::{Blocked, ContextUse, DialogKind};
 pub use clock::{Clock, SystemClock};
@@ -23,6 +25,8 @@ pub use notice::{Notice, size};
 pub use prompt::{
     Evidence, Mode, NewPrompt, Place, Prompt, PromptId, PromptState, Rank, Source, StateName, TIME_TO_LIVE, Transition,
 };
+pub use question::{Answer, AnswerKey, Choice, Dialog, Question, QuestionEnd, QuestionState};
 pub use schedule::{DateFilter, Schedule, WeekdaySet};
 pub use slug::{Slug, SlugError};
 pub use transcript::{TranscriptEntry, TranscriptLine};
+pub use verdict::Verdict;

@@ -47,6 +47,13 @@ pub enum Notice {
         /// Whose.
         agent: Slug,
     },
+    /// Nobody has answered what an agent asks.
+    Unanswered {
+        /// Whose question.
+        agent: Slug,
+        /// What it asks.
+        question: String,
+    },
     /// A daily prompt was not given.
     NudgeSkipped {
         /// Whose.
@@ -128,6 +135,12 @@ impl fmt::Display for Notice {
             }
             Self::Blocked { agent, why } => write!(f, "*{agent}* is blocked: {why}"),
             Self::Unblocked { agent } => write!(f, "*{agent}* goes on"),
+            Self::Unanswered { agent, question } => {
+                write!(
+                    f,
+                    "nobody has answered *{agent}* for an hour: {question} (in its channel, or `fleet attach {agent}`)"
+                )
+            }
             Self::NudgeSkipped { agent, day, why } => write!(f, "*{agent}* got no daily prompt on {day}: {why}"),
             Self::ConfigRefused { why } => {
                 write!(f, "a changed agents.yaml was not taken, the fleet runs on as it was: {why}")

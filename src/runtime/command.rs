@@ -16,8 +16,9 @@ use std::time::Duration;
 use super::{
     Identity, InputBox, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime, ScreenReading,
 };
-use crate::model::{TranscriptEntry, TranscriptLine};
+use crate::model::{Dialog, DialogKind, TranscriptEntry, TranscriptLine};
 use crate::runtime::Activity;
+use crate::runtime::dialog::{by_digits, menu, text_of};
 use crate::tmux::{Row, Screen};
 
 /// How long a screen must stay the same until a program without a prompt pattern counts as idle.
@@ -69,6 +70,21 @@ impl Runtime for Command {
         }
     }
 
+    /// Where the box stands otherwise: a question and its options, between two rules. Whether it asks only its record tells.
+    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+        self.prompt.as_ref()?;
+        let closing = screen.rows.iter().rposition(|row| is_rule(&row.text))?;
+        let opening = screen.rows[..closing].iter().rposition(|row| is_rule(&row.text))?;
+        let boxed = &screen.rows[opening + 1..closing];
+        let menu = menu(boxed)?;
+        let text = text_of(&boxed[..menu.first]);
+        Some(by_digits(DialogKind::Permission, text, true, menu.labels, ""))
+    }
+
+    fn records_questions(&self) -> bool {
+        true
+    }
+
     /// Behind a `\` at its end Enter is a new line in many programs.
     fn typed<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if text.ends_with('\\') { Cow::Owned(format!("{text} ")) } else { Cow::Borrowed(text) }
@@ -97,7 +113,7 @@ fn records_of(TranscriptLine { at, entry }: TranscriptLine) -> Vec<Record> {
         TranscriptEntry::Prompt { text } => vec![Record::Prompt { text }],
         TranscriptEntry::Said { text } => vec![Record::Said { text }],
         TranscriptEntry::Tool { tool, detail } => vec![Record::UsedTool { tool, detail }],
-        TranscriptEntry::Asked { question } => vec![Record::Asked { question }],
+        TranscriptEntry::Asked { question } => vec![Record::Asked { question, run: None }],
         TranscriptEntry::TurnEnded { outcome, usage } => {
             // The line has no message id; its time is the same at every reading, and no two turns end at once.
             let usage = usage.map(|usage| Record::Usage { message: at.to_string(), usage });

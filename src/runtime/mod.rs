@@ -8,6 +8,7 @@ mod account;
 mod claude;
 mod codex;
 mod command;
+mod dialog;
 #[cfg(test)]
 mod fixture;
 mod seed;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Agent, RuntimeConfig};
-use crate::model::{DialogKind, Outcome, Usage};
+use crate::model::{Dialog, DialogKind, Outcome, Usage};
 use crate::tmux::{Key, Screen};
 
 pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
@@ -60,6 +61,18 @@ pub trait Runtime: Send + Sync {
 
     /// What the screen shows.
     fn read_screen(&self, screen: &Screen) -> ScreenReading;
+
+    /// The dialog that the screen shows and that a person may answer by a key; none where none is open, or where it leaves a
+    /// doubt which key takes what.
+    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+        let _ = screen;
+        None
+    }
+
+    /// Whether its record tells that it asks: then the screen alone is not believed at once.
+    fn records_questions(&self) -> bool {
+        false
+    }
 
     /// The state file that a live agent process keeps, where the CLI has one.
     fn state_file(&self, context: &LaunchContext<'_>, pid: u32) -> Option<PathBuf> {
@@ -319,6 +332,8 @@ pub enum Record {
     Asked {
         /// What it asks.
         question: String,
+        /// What would be done, in full, where it asks for leave and the record tells.
+        run: Option<String>,
     },
     /// Tokens of one message; a repeated `message` replaces, a new one adds.
     Usage {

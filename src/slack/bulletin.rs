@@ -114,6 +114,7 @@ fn agent_of(notice: &Notice) -> Option<&Slug> {
         Notice::Crashed { agent, .. }
         | Notice::Blocked { agent, .. }
         | Notice::Unblocked { agent }
+        | Notice::Unanswered { agent, .. }
         | Notice::NudgeSkipped { agent, .. }
         | Notice::Retired { agent, .. }
         | Notice::Ended { agent }
@@ -134,6 +135,7 @@ fn harmless(notice: &Notice) -> Notice {
     match &mut notice {
         Notice::Crashed { how: text, .. }
         | Notice::Blocked { why: text, .. }
+        | Notice::Unanswered { question: text, .. }
         | Notice::NudgeSkipped { why: text, .. }
         | Notice::ConfigRefused { why: text }
         | Notice::LowDisk { path: text, .. }

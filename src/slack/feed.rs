@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::Bridge;
 use super::from_slack::Directory;
-use super::liveness;
 use super::to_slack::{Home, Plan, home, plan, steered};
+use super::{liveness, question};
 use crate::model::{Fact, FeedRow, Prompt};
 use crate::store::move_feed_cursor;
 use crate::store::slack::{insert_outbox, insert_thread};
 
 /// The bridge's name as a reader of the feed.
-const READER: &str = "slack";
+pub(super) const READER: &str = "slack";
 
 /// The most rows in one pass.
 const BATCH: u32 = 100;
@@ -29,6 +29,10 @@ pub(super) async fn follow(bridge: Arc<Bridge>) {
         match pass(&bridge, &directory).await {
             Ok(true) => {}
             Ok(false) => {
+                if let Err(error) = question::tell(&bridge).await {
+                    trouble(&bridge, &error).await;
+                    continue;
+                }
                 bridge.board.store(None);
                 bridge.wakes.outbox.notified().await;
                 bridge.told.notify_one();

@@ -19,6 +19,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("app_mention", "app_mentions:read"),
     ("message.channels", "channels:history"),
     ("message.groups", "groups:history"),
+    ("reaction_added", "reactions:read"),
+    ("reaction_removed", "reactions:read"),
 ];
 
 /// Which channel is whose, and who we are.

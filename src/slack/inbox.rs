@@ -11,13 +11,16 @@ use super::arrival::{Arrival, Callback, ChannelRef, Interaction};
 use super::authority::{Act, Permit, Refusal, Why};
 use super::from_slack::{Decision, Directory, decide, users_in};
 use super::people::{PAUSE, Verdict, check};
-use super::{Bridge, interaction, wording_fleet};
-use crate::model::{NewPrompt, Slug};
+use super::{Bridge, interaction, question, verdict, wording_fleet};
+use crate::model::{Answer, NewPrompt, QuestionState, Slug};
 use crate::store::slack::{
     Envelope, NewOutboxRow, OutboxAction, Said, Thread, close_envelope, insert_outbox, insert_thread,
 };
 use crate::store::slack_people::last_outbox_key;
-use crate::store::{Inserted, Write, insert_prompt};
+use crate::store::{
+    Answered, Inserted, OutcomeMessage, VerdictMark, Write, answer_question, give_verdict, insert_prompt,
+    withdraw_verdict,
+};
 
 /// What was settled is kept this long, so that a late second delivery is recognised.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -32,6 +35,12 @@ pub(super) enum Effect {
     Prompt { prompt: NewPrompt, thread: Thread, ack: NewOutboxRow },
     /// Say something in a thread.
     Say { thread: Thread, row: NewOutboxRow },
+    /// Take an answer to a question, where it is the first; tell whoever came too late.
+    Answer { seq: i64, act: Act, agent: Slug, answer: Answer, channel: String, thread: Option<String> },
+    /// Store what somebody thinks of how a turn went, and tell the agent where it is told.
+    Verdict { mark: VerdictMark, good: bool, outcome: OutcomeMessage, told: Option<(NewPrompt, Thread)> },
+    /// Take such a word back.
+    Withdraw { mark: VerdictMark },
     /// Tell whoever may not do what they meant to, alone.
     Refuse { channel: String, refusal: Refusal },
 }
@@ -187,10 +196,17 @@ async fn judge(
             }
         },
         Arrival::Interaction(interaction) => {
+            if let Some((deed, effect)) = interaction::judge(bridge, directory, interaction).await? {
+                return Ok((Some(deed), vec![effect]));
+            }
+            tracing::info!(kind = interaction.kind, "somebody pressed what is nobody's in slack");
             let agent = pressed_for(bridge, directory, interaction).await?;
-            (agent.map(|agent| Deed { act: Act::Approve, agent }), interaction::plan(interaction))
+            (agent.map(|agent| Deed { act: Act::Approve, agent }), Vec::new())
         }
         Arrival::Reaction(reaction) => {
+            if let Some((deed, effect)) = verdict::judge(bridge, directory, reaction).await? {
+                return Ok((deed, vec![effect]));
+            }
             tracing::debug!(seq, kind = reaction.kind, reaction = reaction.reaction, "a reaction is nobody's");
             (None, Vec::new())
         }
@@ -248,6 +264,29 @@ async fn store(write: &mut Write, leave: &Leave, effect: Effect, now: Timestamp)
             insert_thread(write, &thread).await?;
             insert_outbox(write, &name(), &row, now).await?;
         }
+        Effect::Answer { seq, act, agent, answer, channel, thread } => {
+            leave.covers(act, &agent)?;
+            match answer_question(write, seq, &agent, &answer).await? {
+                Answered::Taken => return Ok(Some(agent)),
+                Answered::TooLate(state) if question::is_by(&state, &answer) => {}
+                Answered::TooLate(state) => {
+                    let row = too_late(seq, &state, &answer.user, channel, thread);
+                    insert_outbox(write, &name(), &row, now).await?;
+                }
+                Answered::Unknown => {}
+            }
+        }
+        Effect::Verdict { mark, good, outcome, told } => {
+            leave.covers(Act::Approve, &outcome.agent)?;
+            give_verdict(write, &mark, good, &outcome, now).await?;
+            if let Some((prompt, thread)) = told
+                && let Inserted::New(_) = insert_prompt(write, &prompt, now).await?
+            {
+                insert_thread(write, &thread).await?;
+                return Ok(Some(prompt.agent));
+            }
+        }
+        Effect::Withdraw { mark } => withdraw_verdict(write, &mark, now).await?,
         Effect::Refuse { channel, refusal } => {
             if let Some(row) = refusal_row(write, &channel, &refusal, now).await? {
                 insert_outbox(write, &name(), &row, now).await?;
@@ -255,6 +294,17 @@ async fn store(write: &mut Write, leave: &Leave, effect: Effect, now: Timestamp)
         }
     }
     Ok(None)
+}
+
+/// What tells one person that their answer came too late, once for each question.
+fn too_late(seq: i64, state: &QuestionState, user: &str, channel: String, thread: Option<String>) -> NewOutboxRow {
+    let said = Said::text(question::too_late(state));
+    NewOutboxRow {
+        dedup_key: format!("late/{seq}/{user}"),
+        lane: format!("whisper/{user}"),
+        channel,
+        action: OutboxAction::Whisper { user: user.to_owned(), thread, said },
+    }
 }
 
 /// What tells a refusal; none where the same person was told one in that channel within the hour.

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::Bridge;
 use super::amend::{Remedy, remedy};
 use super::find::Wanted;
-use super::news;
 use super::pace::{Bucket, Pacer, Rank, backoff, random};
 use super::upload::{NewFile, unmistakable};
 use super::web::CallError;
+use super::{news, question};
 use crate::model::blocks::Block;
 use crate::store::slack::{OutboxAction, OutboxRow, OutboxState};
 
@@ -99,6 +99,7 @@ fn rank(row: &OutboxRow) -> Rank {
     match &row.action {
         OutboxAction::React { .. } | OutboxAction::Unreact { .. } | OutboxAction::Whisper { .. } => Rank::Question,
         action if action.said().is_some_and(|said| said.blocks.iter().any(buttons)) => Rank::Question,
+        OutboxAction::Keyed { key, .. } if question::is_key(key) => Rank::Question,
         OutboxAction::Keyed { .. } => Rank::Progress,
         _ => Rank::Answer,
     }
@@ -481,6 +482,7 @@ mod tests {
         let asked = Said { text: "May I?".into(), blocks: vec![Block::Actions { elements: vec![button] }] };
         for (action, expected) in [
             (OutboxAction::Keyed { key: "q".into(), said: asked }, Rank::Question),
+            (OutboxAction::Keyed { key: "question/7".into(), said: Said::text("In its pane.") }, Rank::Question),
             (react(), Rank::Question),
             (unreact(), Rank::Question),
             (whisper(), Rank::Question),

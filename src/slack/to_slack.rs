@@ -5,8 +5,8 @@
 //! channel, and what a person does in the pane by hand stays there.
 
 use super::from_slack::thread_of_people;
-use super::markdown;
 use super::wording::{self, RootState};
+use super::{markdown, question};
 use crate::model::{Fact, FeedRow, Outcome, Prompt, Source};
 use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
@@ -51,7 +51,12 @@ pub(super) fn home(prompt: &Prompt, at_place: Option<Thread>, of_turn: Option<Th
 /// What one row of the feed adds.
 pub(super) fn plan(row: &FeedRow, prompt: &Prompt, home: Home) -> Plan {
     let (root, replies) = told(&row.fact, prompt, matches!(home, Home::Asked(_)));
-    say(row, prompt, home, root, replies)
+    let mut plan = say(row, prompt, home, root, replies);
+    if matches!(row.fact, Fact::Asked { .. }) {
+        // One message, which its buttons and its end are put into later.
+        question::keep(&mut plan.rows, row.seq);
+    }
+    plan
 }
 
 /// What is added where a turn is told by a prompt that was taken into it: who steered it, for those who follow it there.
@@ -103,7 +108,7 @@ fn told<'a>(fact: &'a Fact, prompt: &Prompt, asked_in_slack: bool) -> (Option<Ro
         Fact::TurnStarted { .. } => (Some(RootState::Running), Vec::new()),
         Fact::Said { text } => (None, markdown::render(text)),
         Fact::UsedTool { .. } => (None, Vec::new()),
-        Fact::Asked { question } => (None, markdown::split(&wording::asked(&prompt.agent, question))),
+        Fact::Asked { question, .. } => (None, markdown::split(&wording::asked(&prompt.agent, question))),
         // Whoever sent it from a shell sees it there.
         Fact::Held { .. } if prompt.source == Source::Cli => (None, Vec::new()),
         Fact::Held { why, .. } if asked_in_slack => (None, vec![wording::held(why)]),
@@ -205,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_question_says_where_it_can_be_answered_and_tools_stay_silent() {
-        let asked = planned(Fact::Asked { question: "Run <rm>?".into() }, Home::Opened(thread("x")));
+        let asked = planned(Fact::Asked { question: "Run <rm>?".into(), run: None }, Home::Opened(thread("x")));
         assert!(asked[0].contains("> Run &lt;rm&gt;?") && asked[0].contains("fleet attach ann"), "{asked:?}");
         let tool = Fact::UsedTool { tool: "Bash".into(), detail: "ls".into() };
         assert!(planned(tool, Home::Unopened { channel: "C1".into() }).is_empty());

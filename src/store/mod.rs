@@ -21,10 +21,12 @@ mod news;
 mod notice;
 mod nudge;
 mod outbox;
+mod question;
 mod retired;
 pub mod slack;
 pub mod slack_people;
 mod unreadable;
+mod verdict;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -50,7 +52,9 @@ pub use mirror::{Offset, RecordBatch};
 pub use news::{LaneEnd, NewsPlace};
 pub use notice::NoticeRow;
 pub use nudge::nudge_key;
+pub use question::{Answered, Recorded, answer_question, told_question};
 use unreadable::Unreadable;
+pub use verdict::{OutcomeMessage, VerdictMark, give_verdict, withdraw_verdict};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -256,6 +260,7 @@ fn migrator() -> Migrator {
         (6, "box", include_str!("migrations/0006_box.sql")),
         (8, "keyed", include_str!("migrations/0008_keyed.sql")),
         (9, "rights", include_str!("migrations/0009_rights.sql")),
+        (10, "questions", include_str!("migrations/0010_questions.sql")),
     ];
     Migrator::with_migrations(
         steps

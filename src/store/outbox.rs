@@ -77,6 +77,14 @@ impl Store {
         write.commit().await
     }
 
+    /// The lane and the channel in which a message stands by its key, or is about to; none where it is said nowhere.
+    pub async fn keyed_place(&self, key: &str) -> anyhow::Result<Option<(String, String)>> {
+        let row =
+            sqlx::query("SELECT lane, channel FROM slack_outbox WHERE key = $1 ORDER BY seq DESC LIMIT 1").bind(key);
+        let row = row.fetch_optional(&mut *self.read().await?).await.context("can't read where a message stands")?;
+        row.map(|row| Ok((row.try_get("lane")?, row.try_get("channel")?))).transpose()
+    }
+
     /// Forgets the message of a key, which is gone from Slack, so that it is posted anew; says whether that is the first time.
     pub async fn forget_keyed(&self, lane: &str, key: &str) -> anyhow::Result<bool> {
         let context = "can't forget a message of Slack's";

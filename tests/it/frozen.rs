@@ -96,6 +96,29 @@ async fn an_older_database_loads_with_every_prompt_fact_and_message_in_it() {
 }
 
 #[tokio::test]
+async fn what_an_older_fleetd_had_asked_people_and_heard_of_them_is_read_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.db");
+    Store::open(&path).await.unwrap().close().await;
+    thaw(include_str!("../fixtures/store/0010-questions.sql"), &path).await;
+    let store = Store::open(&path).await.unwrap();
+    for (agent, state) in [("ann", "open"), ("bob", "answered"), ("cid", "pressing")] {
+        let question = store.open_question(&agent.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!((question.state.word(), question.overdue), (state, agent == "ann"));
+        assert_eq!((question.is_whole(), question.asks_leave()), (agent != "cid", agent != "bob"));
+    }
+    let untold = store.untold_questions().await.unwrap();
+    let states: BTreeSet<String> = untold.iter().map(|question| format!("{:?}", question.state)).collect();
+    assert_eq!(states.len(), 7, "{states:?}");
+    let turn = "000000000005".parse().unwrap();
+    let verdicts = store.verdicts_of(&turn).await.unwrap();
+    let seen: Vec<_> = verdicts.iter().map(|verdict| (verdict.good, verdict.withdrawn.is_some())).collect();
+    assert_eq!(seen, [(true, false), (false, true)]);
+    assert_eq!(verdicts[0].pull_requests, ["https://github.com/a/b/pull/7"]);
+    assert_eq!(store.latest_verdicts(&"ann".parse().unwrap(), 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_prompt_in_any_state_of_an_older_database_is_what_it_was_and_goes_on_from_there() {
     for (sql, modes) in LIVES {
         let mut fleet = Fleet::new(&Fleet::practice("dan"));

@@ -406,7 +406,9 @@ async fn asks(cli: Cli) {
         until("the state file tells of the dialog", async || (rig.state() == waits).then_some(())).await;
         let question = format!("may it use Bash: touch {}", made.display());
         until("the hook tells the question", async || {
-            rig.records(&id).contains(&(RecordKind::Hooks, Record::Asked { question: question.clone() })).then_some(())
+            let run = Some(format!("touch {}", made.display()));
+            let asked = Record::Asked { question: question.clone(), run };
+            rig.records(&id).contains(&(RecordKind::Hooks, asked)).then_some(())
         })
         .await;
     }

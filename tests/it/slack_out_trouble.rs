@@ -248,7 +248,7 @@ async fn a_thread_shows_that_its_agent_works_and_an_app_that_can_not_show_it_los
     let shown = until("it is shown", || async { house.slack.statuses().first().cloned() }).await;
     assert_eq!(shown, (PR.to_owned(), thread.clone(), "is working…".to_owned()));
     house.slack.script("assistant.threads.setStatus", &[Script::Error("unknown_method")]);
-    house.did("pr", Some(&id), [Fact::Asked { question: "May I?".into() }, tool(), said("done")]).await;
+    house.did("pr", Some(&id), [Fact::Asked { question: "May I?".into(), run: None }, tool(), said("done")]).await;
     bridge.wake.notify_one();
     house.slack.wait_message("the answer", |message| message.text == "done").await;
     until("it was refused", || async { (house.slack.count("assistant.threads.setStatus") >= 2).then_some(()) }).await;

@@ -136,7 +136,7 @@ fn an_interruption_that_the_transcript_tells_late_does_not_cut_the_next_turn_sho
 #[test]
 fn an_agent_that_waits_for_a_person_is_known_to_until_it_goes_on() {
     let mut turn = OpenTurn::default();
-    let asked = Record::Asked { question: "run?".into() };
+    let asked = Record::Asked { question: "run?".into(), run: None };
     run(&mut turn, &[seen(1, T, prompt(TYPED)), seen(2, T, asked)], &[], 2);
     assert_eq!(turn.asking.as_deref(), Some("run?"));
     run(&mut turn, &[seen(3, T, said("well"))], &[], 3);

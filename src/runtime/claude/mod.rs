@@ -22,7 +22,7 @@ use super::{
     RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
-use crate::model::DialogKind;
+use crate::model::{Dialog, DialogKind};
 use crate::tmux::{Key, Screen};
 
 /// The hooks that are asked for. `PreToolUse` and `PostToolUse` are not: the transcript tells the same without a process.
@@ -85,6 +85,14 @@ impl Runtime for Claude {
 
     fn read_screen(&self, screen: &Screen) -> ScreenReading {
         screen::read(screen)
+    }
+
+    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+        screen::dialog(screen)
+    }
+
+    fn records_questions(&self) -> bool {
+        true
     }
 
     fn state_file(&self, context: &LaunchContext<'_>, pid: u32) -> Option<PathBuf> {

@@ -93,11 +93,11 @@ pub(super) fn hook(line: &str) -> Vec<Record> {
         }
         Hook::UserPromptSubmit { prompt } => Record::Prompt { text: prompt },
         Hook::PermissionRequest { tool_name, tool_input } => {
-            Record::Asked { question: question(&tool_name, &tool_input) }
+            Record::Asked { question: question(&tool_name, &tool_input), run: run(&tool_input) }
         }
         // A permission's own notification comes six seconds after its request; being idle is no question.
         Hook::Notification { notification_type: Some(kind), message } if kind == "elicitation_dialog" => {
-            Record::Asked { question: message }
+            Record::Asked { question: message, run: None }
         }
         Hook::Stop { last_assistant_message } => Record::TurnEnded {
             outcome: Outcome::Completed,
@@ -113,6 +113,20 @@ pub(super) fn hook(line: &str) -> Vec<Record> {
         Hook::Notification { .. } | Hook::PreCompact { .. } | Hook::Other => return Vec::new(),
     };
     vec![record]
+}
+
+/// What the tool would do, in full; none where the agent only asks for an answer.
+fn run(input: &Value) -> Option<String> {
+    if input["questions"].is_array() {
+        return None;
+    }
+    // A command alone where there is no more to it than its description.
+    let plain = |object: &serde_json::Map<String, Value>| {
+        object.keys().all(|key| matches!(key.as_str(), "command" | "description" | "plan"))
+    };
+    let text = input["command"].as_str().or(input["plan"].as_str());
+    let text = text.filter(|_| input.as_object().is_some_and(plain)).map(str::to_owned);
+    text.or_else(|| Some(format!("{input:#}"))).filter(|_| !input.is_null())
 }
 
 fn question(tool: &str, input: &Value) -> String {

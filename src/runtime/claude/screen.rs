@@ -4,7 +4,8 @@
 //! The input box is a row that begins with `❯` and a no-break space between two rules; the history and every dialog write
 //! `❯` with a plain space. While a dialog is open there is no box, so no word an agent says can look like a dialog.
 
-use crate::model::DialogKind;
+use crate::model::{Dialog, DialogKind};
+use crate::runtime::dialog::{by_digits, is_rule, menu, text_of};
 use crate::runtime::{Activity, InputBox, ScreenReading};
 use crate::tmux::{Row, Screen};
 
@@ -54,6 +55,24 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     ScreenReading { activity: Some(activity), input: content(screen, &place) }
 }
 
+/// The option of a question that only opens a line for one's own words.
+const OWN_WORDS: &str = "Type something.";
+
+/// The open dialog, where it is one that is put to people. It begins below a rule; what a tool would do is indented, so no
+/// rule in it begins at the left edge. A digit takes an option.
+pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
+    let Some(Activity::Dialog { kind: kind @ (DialogKind::Permission | DialogKind::Question), .. }) =
+        read(screen).activity
+    else {
+        return None;
+    };
+    let menu = menu(&screen.rows)?;
+    let above = &screen.rows[..menu.first];
+    let rule = above.iter().rposition(|row| is_rule(&row.text));
+    let text = text_of(&above[rule.map_or(0, |rule| rule + 1)..]);
+    Some(by_digits(kind, text, rule.is_some(), menu.labels, OWN_WORDS))
+}
+
 /// The rows of the input box, without its rules.
 struct Place {
     first: usize,
@@ -61,21 +80,20 @@ struct Place {
 }
 
 fn find(rows: &[Row]) -> Option<Place> {
-    let is_rule = |row: &Row| row.text.starts_with("───");
-    let first = (1..rows.len()).rev().find(|&index| is_rule(&rows[index - 1]) && text_of(&rows[index]).is_some())?;
-    let end = (first + 1..rows.len()).find(|&index| is_rule(&rows[index])).unwrap_or(rows.len());
+    let first = (1..rows.len()).rev().find(|&index| is_rule(&rows[index - 1].text) && boxed(&rows[index]).is_some())?;
+    let end = (first + 1..rows.len()).find(|&index| is_rule(&rows[index].text)).unwrap_or(rows.len());
     Some(Place { first, end })
 }
 
 /// What stands behind the box's sign; none where the row isn't the first of a box. `!` is the sign of its shell mode.
-fn text_of(row: &Row) -> Option<&str> {
+fn boxed(row: &Row) -> Option<&str> {
     let text = row.text.strip_prefix(['❯', '!'])?;
     if text.is_empty() { Some(text) } else { text.strip_prefix('\u{a0}') }
 }
 
 fn content(screen: &Screen, place: &Place) -> InputBox {
     let first = &screen.rows[place.first];
-    let text = text_of(first).unwrap_or_default();
+    let text = boxed(first).unwrap_or_default();
     let shell = first.text.starts_with('!');
     let more = screen.rows[place.first + 1..place.end].iter().map(|row| row.text.trim());
     let draft = std::iter::once(text.trim()).chain(more).collect::<Vec<_>>().join("\n");
@@ -109,6 +127,7 @@ fn spins(row: &Row) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Choice;
     use crate::runtime::fixture::screen;
 
     fn reading(name: &str) -> (Option<Activity>, InputBox) {
@@ -166,6 +185,43 @@ mod tests {
         assert!(
             matches!(activity, Some(Activity::Dialog { kind: DialogKind::Login, what }) if what.starts_with("not logged in"))
         );
+    }
+
+    #[test]
+    fn a_person_in_slack_sees_what_the_real_dialog_asks_and_each_key_takes_what_its_button_says() {
+        let shown = |name: &str| {
+            let dialog = dialog(&screen("claude-2.1.197", name))?;
+            let option =
+                |option: &Choice| format!("{:?} {}{}", option.key, option.label, if option.typed { " …" } else { "" });
+            let options: Vec<String> = dialog.options.iter().map(option).collect();
+            Some((dialog.kind, dialog.text, dialog.whole, options.join(" | ")))
+        };
+        let permission = (
+            DialogKind::Permission,
+            "Bash command\n\n  touch /srv/a/file\n  run it\n\nDo you want to proceed?".to_owned(),
+            true,
+            "Char('1') Yes | Char('2') Yes, and always allow access to w/ from this project | Char('3') No".to_owned(),
+        );
+        assert_eq!(shown("dialog-permission"), Some(permission));
+        let question = (
+            DialogKind::Question,
+            " ☐ Colour\n\nWhich colour?".to_owned(),
+            true,
+            "Char('1') Red like fire | Char('2') Blue like the sea | Char('3') Type something. … | Char('4') Chat about this".to_owned(),
+        );
+        assert_eq!(shown("dialog-question"), Some(question));
+        for none in
+            ["dialog-trust", "dialog-login", "dialog-bypass", "dialog-model", "usage-limit", "idle", "busy-tool"]
+        {
+            assert_eq!(shown(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_dialog_whose_beginning_scrolled_away_says_that_it_is_not_whole() {
+        let mut cut = screen("claude-2.1.197", "dialog-permission");
+        cut.rows.retain(|row| !is_rule(&row.text) && !row.text.contains("Bash command"));
+        assert_eq!(dialog(&cut).map(|dialog| dialog.whole), Some(false));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
     Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
+use crate::model::Dialog;
 use crate::tmux::{Key, Screen};
 
 /// Where the locks of the conversations lie that a process has open.
@@ -60,6 +61,10 @@ impl Runtime for Codex {
 
     fn read_screen(&self, screen: &Screen) -> ScreenReading {
         screen::read(screen)
+    }
+
+    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+        screen::dialog(screen)
     }
 
     /// Ctrl-Y brings back only what the last Ctrl-U has cut (measured). Ctrl-C would empty the box too, and ends Codex where it

@@ -3,7 +3,8 @@
 //! The composer is the last row that begins with a bright `›`: the history's sign is dim. A dialog puts its own bright `›`
 //! before the chosen answer and a row beneath that says which key takes it; the composer has no such row.
 
-use crate::model::DialogKind;
+use crate::model::{AnswerKey, Choice, Dialog, DialogKind};
+use crate::runtime::dialog::{menu, text_of};
 use crate::runtime::{Activity, InputBox, ScreenReading};
 use crate::tmux::{Row, Screen};
 
@@ -42,6 +43,33 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     let busy = above.iter().any(|row| row.text.starts_with(['•', '◦']) && row.text.contains("esc to interrupt)"));
     let activity = Some(if busy { Activity::Busy } else { Activity::Idle });
     ScreenReading { activity, input: content(screen, composer) }
+}
+
+/// The open dialog, where it is one that is put to people. It begins with its own question; what stands above that belongs to
+/// it at most, never the other way round.
+pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
+    let Some(Activity::Dialog { kind: kind @ DialogKind::Permission, .. }) = read(screen).activity else {
+        return None;
+    };
+    let menu = menu(&screen.rows)?;
+    let above = &screen.rows[..menu.first];
+    let mark = |row: &Row| DIALOGS.iter().any(|(mark, _, of)| *of == kind && row.text.trim() == *mark);
+    let start = above.iter().position(mark);
+    let text = text_of(&above[start.unwrap_or(0)..]);
+    let options = menu.labels.iter().map(|label| choice(label)).collect::<Option<Vec<_>>>()?;
+    Some(Dialog { kind, text, whole: start.is_some(), options })
+}
+
+/// `Yes, proceed (y)`: an option names its key.
+fn choice(label: &str) -> Option<Choice> {
+    let (label, key) = label.strip_suffix(')')?.rsplit_once(" (")?;
+    let mut letters = key.chars();
+    let key = match (letters.next()?, letters.next()) {
+        (letter, None) if letter.is_ascii_alphanumeric() => AnswerKey::Char(letter),
+        _ if key == "esc" => AnswerKey::Escape,
+        _ => return None,
+    };
+    Some(Choice { key, label: label.to_owned(), typed: false })
 }
 
 /// `›`, or `>` in the login's menu and with two blanks before it in the choice of a conversation, and not dim.
@@ -128,6 +156,29 @@ mod tests {
         ] {
             let activity = Some(Activity::Dialog { kind, what: dialog.into() });
             assert_eq!(reading(name), (activity, InputBox::Absent), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_person_in_slack_sees_what_the_real_dialog_asks_and_each_key_takes_what_its_button_says() {
+        let dialog = dialog(&screen("codex-0.169.0", "dialog-approval")).unwrap();
+        assert!(dialog.whole && dialog.kind == DialogKind::Permission);
+        assert_eq!(
+            dialog.text,
+            "Would you like to run the following command?\n\nEnvironment: local\n\nReason: the test wants to be asked\n\n$ touch /srv/a/file2\n"
+                .trim_end()
+        );
+        let options: Vec<_> = dialog.options.iter().map(|option| (option.key, option.label.as_str())).collect();
+        assert_eq!(
+            options,
+            [
+                (AnswerKey::Char('y'), "Yes, proceed"),
+                (AnswerKey::Char('p'), "Yes, and don't ask again for commands that start with `touch /srv/a/file2`"),
+                (AnswerKey::Escape, "No, and tell Codex what to do differently"),
+            ]
+        );
+        for none in ["dialog-trust", "dialog-login", "dialog-model", "usage-limit", "idle", "busy-tool"] {
+            assert_eq!(super::dialog(&screen("codex-0.169.0", none)), None, "{none}");
         }
     }
 

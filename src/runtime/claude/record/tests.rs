@@ -147,11 +147,11 @@ fn real_hooks_tell_every_prompt_question_and_turn_s_end_and_a_new_conversation()
     Prompt { text: "[fleet · cli · ann · 0123456789af]\nfail 400" }
     TurnEnded { outcome: Failed { reason: "API Error: 400 the fake model was told to fail", blocked: None }, last_words: Some("API Error: 400 the fake model was told to fail") }
     Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
-    Asked { question: "Which colour? (Red / Blue)" }
+    Asked { question: "Which colour? (Red / Blue)", run: None }
     TurnEnded { outcome: Completed, last_words: Some("The tool has run.") }
     Conversation { id: "0e65bee6-e292-4a1e-b3b3-d48ce476416b" }
     Prompt { text: "[fleet · cli · ann · 0123456789ah]\ntool touch /srv/a/file" }
-    Asked { question: "may it use Bash: touch /srv/a/file" }
+    Asked { question: "may it use Bash: touch /srv/a/file", run: Some("touch /srv/a/file") }
     Conversation { id: "791b59ec-841c-4de8-88f1-6bedeeac063d" }
     Conversation { id: "9f0a9175-6095-4f2d-a544-a48772867b7f" }
     Prompt { text: "[fleet · cli · ann · 000000000009]\nhi" }

@@ -29,7 +29,7 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 11] = [
+pub const MANIFEST_SCOPES: [&str; 12] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
@@ -38,6 +38,7 @@ pub const MANIFEST_SCOPES: [&str; 11] = [
     "files:write",
     "groups:history",
     "groups:read",
+    "reactions:read",
     "reactions:write",
     "usergroups:read",
     "users:read",

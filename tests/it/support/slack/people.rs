@@ -167,6 +167,57 @@ impl FakeSlack {
         }));
     }
 
+    /// Somebody presses the button that says `label` below a message; its payload, which a test may deliver again.
+    pub fn choose(&self, user: &str, channel: &str, ts: &str, label: &str) -> Value {
+        let payload = self.press_of(user, channel, ts, label);
+        self.again(&payload);
+        payload
+    }
+
+    /// The payload of a press that a test delivers when it likes.
+    pub fn press_of(&self, user: &str, channel: &str, ts: &str, label: &str) -> Value {
+        let (button, thread) = self.button(channel, ts, label).unwrap_or_else(|| panic!("no button says {label}"));
+        let mut world = lock(&self.world);
+        world.clock += 1;
+        json!({
+            "type": "block_actions", "team": {"id": "T1"}, "user": {"id": user, "team_id": "T1"},
+            "trigger_id": format!("{}.1.x", world.clock), "channel": {"id": channel, "name": "n"},
+            "message": {"type": "message", "ts": ts, "thread_ts": thread},
+            "actions": [{"type": "button", "action_id": button["action_id"], "block_id": "b", "value": button["value"]}],
+        })
+    }
+
+    /// The same press once more, by the same person.
+    pub fn press_again(&self, payload: &Value) -> Value {
+        let mut world = lock(&self.world);
+        world.clock += 1;
+        let mut again = payload.clone();
+        again["trigger_id"] = json!(format!("{}.1.x", world.clock));
+        again
+    }
+
+    /// Delivers a payload in a new envelope, as Slack does that got no ack.
+    pub fn again(&self, payload: &Value) {
+        lock(&self.world).deliver(payload.clone());
+    }
+
+    /// The button that says `label` below a message, and the message's thread.
+    fn button(&self, channel: &str, ts: &str, label: &str) -> Option<(Value, Option<String>)> {
+        let world = lock(&self.world);
+        let blocks = world.unseen.blocks.get(&(channel.to_owned(), ts.to_owned()))?.as_array()?.clone();
+        let mut buttons = blocks.iter().flat_map(|block| block["elements"].as_array().into_iter().flatten());
+        let button = buttons.find(|button| button["text"]["text"] == label)?.clone();
+        let thread = world.messages[channel].iter().find(|message| message.ts == ts)?.thread.clone();
+        Some((button, thread))
+    }
+
+    /// Whether a message shows buttons.
+    pub fn offers(&self, channel: &str, ts: &str) -> bool {
+        let world = lock(&self.world);
+        let blocks = world.unseen.blocks.get(&(channel.to_owned(), ts.to_owned()));
+        blocks.is_some_and(|blocks| blocks.to_string().contains("\"button\""))
+    }
+
     /// Somebody opens the app's home.
     pub fn open_home(&self, user: &str) {
         self.raw_event(
