@@ -3,13 +3,16 @@
 //! A keystroke needs a [`Clear`], and only [`check`] hands one out. What it refuses it names, because a person waits for
 //! that prompt. It must never let a text meet a dialog, a shell, a mode, another program or a person's draft.
 
+mod dialog;
+
 use std::time::Duration;
 
-use crate::model::{Dialog, DialogKind, PromptId};
-use crate::runtime::{Activity, InputBox, SILENCE, ScreenReading};
+use crate::model::{DialogKind, PromptId};
+use crate::runtime::{Activity, InputBox, OpenDialog, SILENCE, ScreenReading};
 use crate::tmux::Pane;
 
 pub use super::hold::Hold;
+pub use dialog::{check_answer, check_own_words, check_written};
 
 /// Everything that was seen of an agent in one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct Sight {
     /// What the screen shows.
     pub screen: ScreenReading,
     /// The dialog that it shows, where a person may answer that by a key.
-    pub dialog: Option<Dialog>,
+    pub dialog: Option<OpenDialog>,
     /// For how long the screen has not changed.
     pub still: Duration,
     /// Whether an attached person typed a moment ago.
@@ -157,20 +160,6 @@ pub fn check_close(sight: &Sight) -> Result<Clear, Hold> {
         Err(Hold::Dialog(_)) if news => Ok(Clear(())),
         Err(hold) => Err(hold),
         Ok(()) => Err(Hold::NotReady),
-    }
-}
-
-/// Whether a key may be pressed that answers `asked`: that very dialog must be open, and nobody at its keyboard.
-pub fn check_answer(sight: &Sight, asked: &Dialog) -> Result<Clear, Hold> {
-    match reachable(sight) {
-        // It is the dialog, on the screen or by the record's word.
-        Ok(()) | Err(Hold::Dialog(_)) => {}
-        Err(hold) => return Err(hold),
-    }
-    match &sight.dialog {
-        Some(shown) if shown == asked && sight.person_types => Err(Hold::PersonTypes),
-        Some(shown) if shown == asked => Ok(Clear(())),
-        _ => Err(Hold::NotReady),
     }
 }
 

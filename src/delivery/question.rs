@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::SignedDuration;
 
-use super::guard::{self, Hold, Occupant, Sight};
+use super::guard::{self, Clear, Hold, Occupant, Sight};
 use super::{Delivery, HELD_BACK, Target};
 use crate::config::{Permissions, RuntimeConfig};
-use crate::model::{Answer, AnswerKey, Dialog, DialogKind, Fact, Question, QuestionEnd, QuestionState};
+use crate::model::{Answer, AnswerKey, Choice, Dialog, DialogKind, Fact, Question, QuestionEnd, QuestionState};
 use crate::runtime::{Activity, InputBox};
 use crate::store::Recorded;
 use crate::tmux::Key;
@@ -28,6 +28,9 @@ const RECORD_LATE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How long a dialog may take to close once its key was pressed, and how often that is looked at.
 const CLOSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
+
+/// How long an answer in one's own words may take to show in its line, and how often that is looked at.
+const SHOWS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(20));
 
 /// After how long people are told that nobody answers.
 const OVERDUE: SignedDuration = SignedDuration::from_hours(1);
@@ -214,7 +217,8 @@ impl Delivery {
     ) -> anyhow::Result<()> {
         asking.again = Some(HELD_BACK);
         let slug = &target.context.agent.slug;
-        let Some(option) = question.dialog.options.get(answer.option).filter(|option| !option.typed) else {
+        let fits = |option: &&Choice| option.typed == answer.text.is_some();
+        let Some(option) = question.dialog.options.get(answer.option).filter(fits) else {
             return self.settle(question, QuestionEnd::TooLate { answer: answer.clone() }, asking).await;
         };
         let Some(sight) = self.look(target).await? else { return Ok(()) };
@@ -246,7 +250,11 @@ impl Delivery {
             AnswerKey::Escape => Key::Escape,
         };
         self.tmux.press(&sight.pane.id, key).await.with_context(|| format!("can't press a key in {slug}"))?;
-        let end = match self.closes(target, &question.dialog).await? {
+        let given = match &answer.text {
+            Some(text) => self.write_answer(target, question, answer.option, text).await?,
+            None => self.closes(target, &question.dialog).await?,
+        };
+        let end = match given {
             true => QuestionEnd::Given { answer: answer.clone() },
             false => QuestionEnd::Unsure { answer: answer.clone(), open: true },
         };
@@ -254,17 +262,62 @@ impl Delivery {
         self.settle(&pressing, end, asking).await
     }
 
+    /// Types an answer in one's own words into its line, which is about to be marked, and presses Enter where it stands there;
+    /// says whether the dialog closed.
+    async fn write_answer(
+        &self,
+        target: &Target<'_>,
+        question: &Question,
+        place: usize,
+        text: &str,
+    ) -> anyhow::Result<bool> {
+        let asked = &question.dialog;
+        let Some((sight, clear)) =
+            self.until_clear(target, |sight| guard::check_own_words(sight, asked, place)).await?
+        else {
+            return Ok(false);
+        };
+        self.paste(clear, &sight, text).await?;
+        let written = |sight: &Sight| guard::check_written(sight, asked, place, text);
+        if self.until_clear(target, written).await?.is_none() {
+            return Ok(false);
+        }
+        tokio::time::sleep(target.runtime.settle()).await;
+        let Some((sight, _clear)) = self.until_clear(target, written).await? else { return Ok(false) };
+        let pressed = self.tmux.press(&sight.pane.id, Key::Enter).await;
+        pressed.with_context(|| format!("can't press Enter in {}", target.context.agent.slug))?;
+        self.closes(target, asked).await
+    }
+
+    /// Looks until a keystroke is allowed; none where that takes too long.
+    async fn until_clear(
+        &self,
+        target: &Target<'_>,
+        check: impl Fn(&Sight) -> Result<Clear, Hold>,
+    ) -> anyhow::Result<Option<(Sight, Clear)>> {
+        let clear = async {
+            loop {
+                let Some(sight) = self.look(target).await? else { return Ok(None) };
+                if let Ok(clear) = check(&sight) {
+                    return Ok(Some((sight, clear)));
+                }
+                tokio::time::sleep(SHOWS.1).await;
+            }
+        };
+        tokio::time::timeout(SHOWS.0, clear).await.unwrap_or(Ok(None))
+    }
+
     /// Whether a dialog closes in time.
     async fn closes(&self, target: &Target<'_>, dialog: &Dialog) -> anyhow::Result<bool> {
+        let stands = |sight: &Sight| {
+            let open = sight.dialog.as_ref();
+            sight.pane.death.is_none() && open.is_some_and(|open| open.dialog.asks_the_same(dialog))
+        };
         let closed = async {
-            loop {
-                match self.look(target).await? {
-                    Some(sight) if sight.pane.death.is_none() && sight.dialog.as_ref() == Some(dialog) => {
-                        tokio::time::sleep(CLOSES.1).await;
-                    }
-                    _ => return Ok(true),
-                }
+            while self.look(target).await?.is_some_and(|sight| stands(&sight)) {
+                tokio::time::sleep(CLOSES.1).await;
             }
+            Ok(true)
         };
         tokio::time::timeout(CLOSES.0, closed).await.unwrap_or(Ok(false))
     }
@@ -283,7 +336,7 @@ fn shown<'a>(target: &Target<'_>, sight: &'a Sight) -> Shown<'a> {
     }
     match (&sight.dialog, &sight.screen.activity) {
         (Some(_), _) if by_record_alone => Shown::Nothing,
-        (Some(dialog), _) => Shown::Dialog(dialog),
+        (Some(open), _) => Shown::Dialog(&open.dialog),
         // One that leaves a doubt which key takes what.
         (None, Some(Activity::Dialog { kind: DialogKind::Permission | DialogKind::Question, .. })) => Shown::Unknown,
         (None, None) if sight.screen.input == InputBox::Absent => Shown::Unknown,
@@ -296,7 +349,6 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::Choice;
 
     fn dialog(text: &str) -> Dialog {
         let option = |key, label: &str| Choice { key: AnswerKey::Char(key), label: label.into(), typed: false };
@@ -318,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_key_is_pressed_only_while_the_dialog_that_was_answered_is_there_and_never_on_a_guess() {
-        let answer = || Answer { user: "U1".into(), option: 0 };
+        let answer = || Answer { user: "U1".into(), option: 0, text: None };
         let open = || QuestionState::Open;
         let answered = || QuestionState::Answered { answer: answer() };
         let pressing = || QuestionState::Pressing { answer: answer() };

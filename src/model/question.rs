@@ -72,6 +72,11 @@ impl Question {
         self.dialog.whole || self.run.is_some()
     }
 
+    /// The place of the option that takes an answer in one's own words, where it is no leave that is asked for.
+    pub fn own_words(&self) -> Option<usize> {
+        self.dialog.options.iter().position(|option| option.typed).filter(|_| !self.asks_leave())
+    }
+
     /// Whether it asks for leave, and not only for an opinion.
     pub fn asks_leave(&self) -> bool {
         self.dialog.kind != DialogKind::Question || self.run.is_some()
@@ -120,6 +125,9 @@ pub struct Answer {
     pub user: String,
     /// The place of the option in the dialog.
     pub option: usize,
+    /// What is typed, in one line, where that option is an answer in one's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// How a question ended.
@@ -167,7 +175,7 @@ mod tests {
         let stored = r#"{"kind":"permission","text":"Do you want to proceed?","whole":true,"options":[{"key":{"char":"1"},"label":"Yes"},{"key":"escape","label":"Type","typed":true}]}"#;
         assert_eq!(serde_json::to_string(&dialog).unwrap(), stored);
         assert_eq!(serde_json::from_str::<Dialog>(stored).unwrap(), dialog);
-        let answer = Answer { user: "U1".into(), option: 0 };
+        let answer = Answer { user: "U1".into(), option: 0, text: None };
         let settled = |end| QuestionState::Settled { end };
         for (state, stored) in [
             (QuestionState::Open, r#"{"state":"open"}"#.to_owned()),

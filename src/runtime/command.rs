@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Identity, InputBox, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource, Runtime, ScreenReading,
+    Identity, InputBox, Launch, LaunchContext, OpenDialog, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
+    ScreenReading,
 };
-use crate::model::{Dialog, DialogKind, TranscriptEntry, TranscriptLine};
+use crate::model::{DialogKind, TranscriptEntry, TranscriptLine};
 use crate::runtime::Activity;
 use crate::runtime::dialog::{by_digits, menu, text_of};
 use crate::tmux::{Row, Screen};
@@ -71,14 +72,14 @@ impl Runtime for Command {
     }
 
     /// Where the box stands otherwise: a question and its options, between two rules. Whether it asks only its record tells.
-    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+    fn read_dialog(&self, screen: &Screen) -> Option<OpenDialog> {
         self.prompt.as_ref()?;
         let closing = screen.rows.iter().rposition(|row| is_rule(&row.text))?;
         let opening = screen.rows[..closing].iter().rposition(|row| is_rule(&row.text))?;
         let boxed = &screen.rows[opening + 1..closing];
         let menu = menu(boxed)?;
         let text = text_of(&boxed[..menu.first]);
-        Some(by_digits(DialogKind::Permission, text, true, menu.labels, ""))
+        Some(by_digits(DialogKind::Permission, text, true, menu, None))
     }
 
     fn records_questions(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The numbered options of a dialog, which all CLIs draw alike: `❯ 1. Yes`, one below the other, the last menu on the screen.
 
 use crate::model::{AnswerKey, Choice, Dialog, DialogKind};
+use crate::runtime::OpenDialog;
 use crate::tmux::Row;
 
 /// What stands before the marked option.
@@ -15,6 +16,8 @@ pub(super) struct Menu {
     pub(super) first: usize,
     /// Their labels, in order.
     pub(super) labels: Vec<String>,
+    /// The place of the one that is marked.
+    pub(super) marked: Option<usize>,
 }
 
 /// The last menu among `rows`; none where there is none, or where its numbers leave a doubt which key takes what.
@@ -45,7 +48,8 @@ pub(super) fn menu(rows: &[Row]) -> Option<Menu> {
         labels.push(label);
     }
     let ticked = labels.iter().any(|label| BOXES.iter().any(|mark| label.starts_with(mark)));
-    (!ticked).then(|| Menu { first: places[places.len() - 1], labels })
+    let marked = places.iter().rev().position(|at| rows[*at].text.trim_start().starts_with(SIGNS));
+    (!ticked).then(|| Menu { first: places[places.len() - 1], labels, marked })
 }
 
 /// The number and the label of an option's row.
@@ -69,14 +73,14 @@ pub(super) fn text_of(rows: &[Row]) -> String {
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
-/// A dialog whose options are taken by their digits.
-pub(super) fn by_digits(kind: DialogKind, text: String, whole: bool, labels: Vec<String>, typed: &str) -> Dialog {
-    let options = labels.into_iter().zip('1'..='9').map(|(label, digit)| Choice {
+/// A dialog whose options are taken by their digits; `typed` is the place of the one that takes one's own words.
+pub(super) fn by_digits(kind: DialogKind, text: String, whole: bool, menu: Menu, typed: Option<usize>) -> OpenDialog {
+    let options = menu.labels.into_iter().zip('1'..='9').enumerate().map(|(place, (label, digit))| Choice {
         key: AnswerKey::Char(digit),
-        typed: label == typed,
         label,
+        typed: typed == Some(place),
     });
-    Dialog { kind, text, whole, options: options.collect() }
+    OpenDialog { dialog: Dialog { kind, text, whole, options: options.collect() }, marked: menu.marked }
 }
 
 #[cfg(test)]

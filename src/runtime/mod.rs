@@ -64,7 +64,7 @@ pub trait Runtime: Send + Sync {
 
     /// The dialog that the screen shows and that a person may answer by a key; none where none is open, or where it leaves a
     /// doubt which key takes what.
-    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+    fn read_dialog(&self, screen: &Screen) -> Option<OpenDialog> {
         let _ = screen;
         None
     }
@@ -399,6 +399,15 @@ pub enum Activity {
         /// Which, for people.
         what: String,
     },
+}
+
+/// A dialog that is open on a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenDialog {
+    /// The dialog.
+    pub dialog: Dialog,
+    /// The place of the option that is marked.
+    pub marked: Option<usize>,
 }
 
 /// What a screen shows, apart from the agent's other records.

@@ -36,7 +36,16 @@ pub(super) enum Effect {
     /// Say something in a thread.
     Say { thread: Thread, row: NewOutboxRow },
     /// Take an answer to a question, where it is the first; tell whoever came too late.
-    Answer { seq: i64, act: Act, agent: Slug, answer: Answer, channel: String, thread: Option<String> },
+    /// What was said in words becomes a prompt then.
+    Answer {
+        seq: i64,
+        act: Act,
+        agent: Slug,
+        answer: Answer,
+        channel: String,
+        thread: Option<String>,
+        otherwise: Option<Box<Effect>>,
+    },
     /// Store what somebody thinks of how a turn went, and tell the agent where it is told.
     Verdict { mark: VerdictMark, good: bool, outcome: OutcomeMessage, told: Option<(NewPrompt, Thread)> },
     /// Take such a word back.
@@ -187,7 +196,8 @@ async fn judge(
         Arrival::Post(callback) => match post(bridge, directory, callback).await? {
             Decision::Prompt { prompt, thread, ack } => {
                 let deed = Deed { act: Act::Steer, agent: prompt.agent.clone() };
-                (Some(deed), vec![Effect::Prompt { prompt, thread, ack }])
+                let by = callback.event.user.as_deref().unwrap_or_default();
+                (Some(deed), question::in_words(bridge, by, prompt, thread, ack).await?)
             }
             Decision::AnswerOnce { thread, answer } => (None, vec![Effect::Say { thread, row: answer }]),
             Decision::Ignore(reason) => {
@@ -264,16 +274,17 @@ async fn store(write: &mut Write, leave: &Leave, effect: Effect, now: Timestamp)
             insert_thread(write, &thread).await?;
             insert_outbox(write, &name(), &row, now).await?;
         }
-        Effect::Answer { seq, act, agent, answer, channel, thread } => {
+        Effect::Answer { seq, act, agent, answer, channel, thread, otherwise } => {
             leave.covers(act, &agent)?;
-            match answer_question(write, seq, &agent, &answer).await? {
-                Answered::Taken => return Ok(Some(agent)),
-                Answered::TooLate(state) if question::is_by(&state, &answer) => {}
-                Answered::TooLate(state) => {
+            match (answer_question(write, seq, &agent, &answer).await?, otherwise) {
+                (Answered::Taken, _) => return Ok(Some(agent)),
+                (_, Some(otherwise)) => return Box::pin(store(write, leave, *otherwise, now)).await,
+                (Answered::TooLate(state), _) if question::is_by(&state, &answer) => {}
+                (Answered::TooLate(state), _) => {
                     let row = too_late(seq, &state, &answer.user, channel, thread);
                     insert_outbox(write, &name(), &row, now).await?;
                 }
-                Answered::Unknown => {}
+                (Answered::Unknown, _) => {}
             }
         }
         Effect::Verdict { mark, good, outcome, told } => {

@@ -28,6 +28,6 @@ pub(super) async fn judge(
     let act = if question.asks_leave() { Act::Approve } else { Act::Steer };
     let deed = Deed { act, agent: question.agent.clone() };
     let thread = interaction.message.as_ref().and_then(|message| message.thread_ts.clone());
-    let answer = Answer { user: interaction.user.id.clone(), option };
-    Ok(Some((deed, Effect::Answer { seq, act, agent: question.agent, answer, channel, thread })))
+    let answer = Answer { user: interaction.user.id.clone(), option, text: None };
+    Ok(Some((deed, Effect::Answer { seq, act, agent: question.agent, answer, channel, thread, otherwise: None })))
 }

@@ -6,12 +6,14 @@
 use uuid::Uuid;
 
 use super::Bridge;
+use super::authority::Act;
 use super::feed::READER;
+use super::inbox::Effect;
 use super::markdown::escape;
 use crate::model::blocks::{Block, Button, Text};
 use crate::model::text::first_line;
-use crate::model::{Answer, Question, QuestionEnd, QuestionState};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Said, insert_outbox};
+use crate::model::{Answer, NewPrompt, Question, QuestionEnd, QuestionState};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread, insert_outbox};
 use crate::store::told_question;
 
 /// What a button's action id begins with.
@@ -59,6 +61,38 @@ pub(super) fn pressed(action: &str, value: &str) -> Option<(i64, usize)> {
     (named.parse() == Ok(option)).then_some((seq.parse().ok()?, option))
 }
 
+/// The longest answer in one's own words that is typed into a dialog, in characters: what is longer is a prompt.
+const WORDS: usize = 300;
+
+/// What follows from a person's words in a thread: the answer to the question that stands there and takes such, else a prompt.
+pub(super) async fn in_words(
+    bridge: &Bridge,
+    by: &str,
+    prompt: NewPrompt,
+    thread: Thread,
+    ack: NewOutboxRow,
+) -> anyhow::Result<Vec<Effect>> {
+    let open = bridge.store.open_question(&prompt.agent).await?;
+    let words = visible(&prompt.body).split_whitespace().collect::<Vec<_>>().join(" ");
+    let fits = !words.is_empty() && words.chars().count() <= WORDS;
+    let place = open.as_ref().filter(|question| fits && question.state == QuestionState::Open);
+    let asked = place.and_then(|question| Some((question.seq, question.own_words()?)));
+    let Some((seq, option)) = asked else { return Ok(vec![Effect::Prompt { prompt, thread, ack }]) };
+    if bridge.store.keyed_place(&key(seq)).await?.is_none_or(|(lane, _)| lane != thread.lane) {
+        return Ok(vec![Effect::Prompt { prompt, thread, ack }]);
+    }
+    let answer = Effect::Answer {
+        seq,
+        act: Act::Steer,
+        agent: prompt.agent.clone(),
+        answer: Answer { user: by.to_owned(), option, text: Some(words) },
+        channel: thread.channel.clone(),
+        thread: thread.ts.clone(),
+        otherwise: Some(Box::new(Effect::Prompt { prompt, thread: thread.clone(), ack: ack.clone() })),
+    };
+    Ok(vec![answer, Effect::Say { thread, row: ack }])
+}
+
 /// Writes the messages of all questions that moved on.
 pub(super) async fn tell(bridge: &Bridge) -> anyhow::Result<()> {
     for question in bridge.store.untold_questions().await? {
@@ -98,7 +132,8 @@ fn said(question: &Question) -> Said {
     let end = match &question.state {
         QuestionState::Open if offered => {
             blocks.extend(choices(question));
-            format!("In its pane: `fleet attach {agent}`")
+            let words = question.own_words().map_or("", |_| "Or reply here in your own words, in one line. ");
+            format!("{words}In its pane: `fleet attach {agent}`")
         }
         QuestionState::Open => format!("It can't be shown here in full. Answer it in its pane: `fleet attach {agent}`"),
         state => outcome(question, state),
@@ -178,6 +213,9 @@ fn cut(label: &str) -> String {
 fn outcome(question: &Question, state: &QuestionState) -> String {
     let agent = &question.agent;
     let chose = |answer: &Answer| {
+        if let Some(text) = &answer.text {
+            return format!("{} answered *{}*", by(&answer.user), escape(&first_line(&visible(text), WORDS)));
+        }
         let label = question.dialog.options.get(answer.option).map_or("?", |option| option.label.as_str());
         let label = escape(&first_line(&visible(label), 300));
         format!("{} chose *{label}*", by(&answer.user))
@@ -310,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_message_tells_in_the_end_who_decided_what_and_offers_nothing_more() {
-        let answer = || Answer { user: "U1".into(), option: 0 };
+        let answer = || Answer { user: "U1".into(), option: 0, text: None };
         let settled = |end| QuestionState::Settled { end };
         for (state, part) in [
             (QuestionState::Answered { answer: answer() }, "<@U1> chose *Yes*"),
@@ -325,7 +363,7 @@ mod tests {
             let blocks = serde_json::to_string(&told.blocks).unwrap();
             assert!(blocks.contains(part) && told.text.contains(part) && !blocks.contains("button"), "{told:?}");
         }
-        let forged = QuestionState::Answered { answer: Answer { user: "U1> <!here".into(), option: 0 } };
+        let forged = QuestionState::Answered { answer: Answer { user: "U1> <!here".into(), option: 0, text: None } };
         assert!(!said(&question("", None, forged)).text.contains("<!here"));
     }
 }

@@ -216,7 +216,9 @@ mod tests {
 
     async fn answered(store: &Store, seq: i64, agent: &Slug, user: &str) -> bool {
         let mut write = store.write().await.unwrap();
-        let taken = answer_question(&mut write, seq, agent, &Answer { user: user.into(), option: 0 }).await.unwrap();
+        let taken = answer_question(&mut write, seq, agent, &Answer { user: user.into(), option: 0, text: None })
+            .await
+            .unwrap();
         write.commit().await.unwrap();
         taken == Answered::Taken
     }
@@ -231,7 +233,10 @@ mod tests {
         assert!(answered(&store, first.seq, &ann, "U1").await);
         assert!(!answered(&store, first.seq, &ann, "U2").await);
         let before = store.open_question(&ann).await.unwrap().unwrap();
-        assert_eq!(before.state, QuestionState::Answered { answer: Answer { user: "U1".into(), option: 0 } });
+        assert_eq!(
+            before.state,
+            QuestionState::Answered { answer: Answer { user: "U1".into(), option: 0, text: None } }
+        );
         assert!(!store.move_question(&first, &QuestionState::Open).await.unwrap(), "it is no longer open");
         let settled = QuestionState::Settled { end: QuestionEnd::Elsewhere };
         assert!(store.move_question(&before, &settled).await.unwrap());

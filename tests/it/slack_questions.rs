@@ -124,7 +124,7 @@ async fn an_answer_outlives_fleetd_and_a_key_that_may_have_been_pressed_is_not_p
     fleet.kill();
     let store = Store::open(&fleet.state().join("fleet.db")).await.unwrap();
     let open = store.open_question(&ann).await.unwrap().unwrap();
-    let answer = Answer { user: BOSS.into(), option: 0 };
+    let answer = Answer { user: BOSS.into(), option: 0, text: None };
     let mut write = store.write().await.unwrap();
     assert_eq!(answer_question(&mut write, open.seq, &ann, &answer).await.unwrap(), Answered::Taken);
     write.commit().await.unwrap();
@@ -213,5 +213,22 @@ async fn what_claude_wants_to_know_any_member_may_answer_by_a_button() {
     slack.choose("UANN", CHANNEL, &question.ts, "Blue like the sea");
     says(&slack, &question, "<@UANN> chose *Blue like the sea*").await;
     slack.wait_message("the answer", |message| message.text.contains("The tool has run")).await;
+    assert_eq!((slack.violations(), model.violations()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_reply_below_claude_s_question_answers_it_in_one_s_own_words_and_later_ones_are_prompts() {
+    let (slack, model) = (slack().await, FakeModel::start());
+    let mut fleet = Fleet::real(&model, &[("ann", Cli::Claude)], RIGHTS);
+    up(&mut fleet, &slack).await;
+    let root = slack.human_says(CHANNEL, None, "UANN", "question");
+    let question = asked(&slack, &[]).await;
+    slack.human_says(CHANNEL, Some(&root), "UANN", "1. green,\n2 of a kind");
+    says(&slack, &question, "<@UANN> answered *1. green, 2 of a kind*").await;
+    slack.wait_message("the answer", |message| message.text.contains("The tool has run")).await;
+    assert!(fleet.screen("ann").contains("→ 1. green, 2 of a kind"), "{}", fleet.screen("ann"));
+    slack.human_says(CHANNEL, Some(&root), "UANN", "and a prompt");
+    slack.wait_message("its answer", |message| message.text.contains("Done")).await;
+    assert!(model.request_for("and a prompt").is_some());
     assert_eq!((slack.violations(), model.violations()), (Vec::new(), Vec::new()));
 }

@@ -18,11 +18,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Activity, Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind,
-    RecordSource, Runtime, ScreenReading, Seed,
+    Activity, Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, OpenDialog, Record, RecordKeeping,
+    RecordKind, RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
-use crate::model::{Dialog, DialogKind};
+use crate::model::DialogKind;
 use crate::tmux::{Key, Screen};
 
 /// The hooks that are asked for. `PreToolUse` and `PostToolUse` are not: the transcript tells the same without a process.
@@ -87,7 +87,7 @@ impl Runtime for Claude {
         screen::read(screen)
     }
 
-    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+    fn read_dialog(&self, screen: &Screen) -> Option<OpenDialog> {
         screen::dialog(screen)
     }
 

@@ -4,9 +4,9 @@
 //! The input box is a row that begins with `❯` and a no-break space between two rules; the history and every dialog write
 //! `❯` with a plain space. While a dialog is open there is no box, so no word an agent says can look like a dialog.
 
-use crate::model::{Dialog, DialogKind};
+use crate::model::DialogKind;
 use crate::runtime::dialog::{by_digits, is_rule, menu, text_of};
-use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::runtime::{Activity, InputBox, OpenDialog, ScreenReading};
 use crate::tmux::{Row, Screen};
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells; the last is for dialogs that have no row of
@@ -55,12 +55,14 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     ScreenReading { activity: Some(activity), input: content(screen, &place) }
 }
 
-/// The option of a question that only opens a line for one's own words.
+/// The option of a question that only opens a line for one's own words; below it stands this one alone, behind a rule. What
+/// was written there already stands in its place (measured).
 const OWN_WORDS: &str = "Type something.";
+const BELOW_OWN_WORDS: &str = "Chat about this";
 
 /// The open dialog, where it is one that is put to people. It begins below a rule; what a tool would do is indented, so no
 /// rule in it begins at the left edge. A digit takes an option.
-pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
+pub(super) fn dialog(screen: &Screen) -> Option<OpenDialog> {
     let Some(Activity::Dialog { kind: kind @ (DialogKind::Permission | DialogKind::Question), .. }) =
         read(screen).activity
     else {
@@ -70,7 +72,11 @@ pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
     let above = &screen.rows[..menu.first];
     let rule = above.iter().rposition(|row| is_rule(&row.text));
     let text = text_of(&above[rule.map_or(0, |rule| rule + 1)..]);
-    Some(by_digits(kind, text, rule.is_some(), menu.labels, OWN_WORDS))
+    let labels = &menu.labels;
+    let before_last = labels.len().checked_sub(2).filter(|_| labels.last().is_some_and(|last| last == BELOW_OWN_WORDS));
+    let typed = labels.iter().position(|label| label == OWN_WORDS).or(before_last);
+    let typed = typed.filter(|_| kind == DialogKind::Question);
+    Some(by_digits(kind, text, rule.is_some(), menu, typed))
 }
 
 /// The rows of the input box, without its rules.
@@ -190,7 +196,8 @@ mod tests {
     #[test]
     fn a_person_in_slack_sees_what_the_real_dialog_asks_and_each_key_takes_what_its_button_says() {
         let shown = |name: &str| {
-            let dialog = dialog(&screen("claude-2.1.197", name))?;
+            let OpenDialog { dialog, marked } = dialog(&screen("claude-2.1.197", name))?;
+            assert_eq!(marked, Some(0), "{name}");
             let option =
                 |option: &Choice| format!("{:?} {}{}", option.key, option.label, if option.typed { " …" } else { "" });
             let options: Vec<String> = dialog.options.iter().map(option).collect();
@@ -218,10 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn the_line_for_one_s_own_words_is_known_also_once_something_stands_in_it() {
+        let read = |name: &str| dialog(&screen("claude-2.1.197", name)).unwrap();
+        let asked = read("dialog-question").dialog;
+        for (name, label) in [
+            ("dialog-question-own-words", "Type something."),
+            ("dialog-question-written", "green, 1 of a kind with       two lines"),
+        ] {
+            let open = read(name);
+            assert!(open.dialog.asks_the_same(&asked) && open.dialog.options[2].typed, "{name}");
+            assert_eq!((open.marked, open.dialog.options[2].label.as_str()), (Some(2), label), "{name}");
+        }
+    }
+
+    #[test]
     fn a_dialog_whose_beginning_scrolled_away_says_that_it_is_not_whole() {
         let mut cut = screen("claude-2.1.197", "dialog-permission");
         cut.rows.retain(|row| !is_rule(&row.text) && !row.text.contains("Bash command"));
-        assert_eq!(dialog(&cut).map(|dialog| dialog.whole), Some(false));
+        assert_eq!(dialog(&cut).map(|open| open.dialog.whole), Some(false));
     }
 
     #[test]

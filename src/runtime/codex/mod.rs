@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, Record, RecordKeeping, RecordKind, RecordSource,
-    Runtime, ScreenReading, Seed,
+    Conversation, DraftKeys, Holding, Identity, Launch, LaunchContext, OpenDialog, Record, RecordKeeping, RecordKind,
+    RecordSource, Runtime, ScreenReading, Seed,
 };
 use crate::config::Permissions;
-use crate::model::Dialog;
 use crate::tmux::{Key, Screen};
 
 /// Where the locks of the conversations lie that a process has open.
@@ -63,7 +62,7 @@ impl Runtime for Codex {
         screen::read(screen)
     }
 
-    fn read_dialog(&self, screen: &Screen) -> Option<Dialog> {
+    fn read_dialog(&self, screen: &Screen) -> Option<OpenDialog> {
         screen::dialog(screen)
     }
 

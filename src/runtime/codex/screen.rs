@@ -5,7 +5,7 @@
 
 use crate::model::{AnswerKey, Choice, Dialog, DialogKind};
 use crate::runtime::dialog::{menu, text_of};
-use crate::runtime::{Activity, InputBox, ScreenReading};
+use crate::runtime::{Activity, InputBox, OpenDialog, ScreenReading};
 use crate::tmux::{Row, Screen};
 
 /// Which key a dialog takes, as its last row says it.
@@ -47,7 +47,7 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
 
 /// The open dialog, where it is one that is put to people. It begins with its own question; what stands above that belongs to
 /// it at most, never the other way round.
-pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
+pub(super) fn dialog(screen: &Screen) -> Option<OpenDialog> {
     let Some(Activity::Dialog { kind: kind @ DialogKind::Permission, .. }) = read(screen).activity else {
         return None;
     };
@@ -57,7 +57,8 @@ pub(super) fn dialog(screen: &Screen) -> Option<Dialog> {
     let start = above.iter().position(mark);
     let text = text_of(&above[start.unwrap_or(0)..]);
     let options = menu.labels.iter().map(|label| choice(label)).collect::<Option<Vec<_>>>()?;
-    Some(Dialog { kind, text, whole: start.is_some(), options })
+    let dialog = Dialog { kind, text, whole: start.is_some(), options };
+    Some(OpenDialog { dialog, marked: menu.marked })
 }
 
 /// `Yes, proceed (y)`: an option names its key.
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_person_in_slack_sees_what_the_real_dialog_asks_and_each_key_takes_what_its_button_says() {
-        let dialog = dialog(&screen("codex-0.169.0", "dialog-approval")).unwrap();
+        let dialog = dialog(&screen("codex-0.169.0", "dialog-approval")).unwrap().dialog;
         assert!(dialog.whole && dialog.kind == DialogKind::Permission);
         assert_eq!(
             dialog.text,
