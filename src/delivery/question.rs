@@ -32,6 +32,9 @@ const CLOSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mi
 /// How long an answer in one's own words may take to show in its line, and how often that is looked at.
 const SHOWS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(20));
 
+/// How many characters of a long command's end must be on the screen, so that it is the one.
+const TAIL: usize = 60;
+
 /// After how long people are told that nobody answers.
 const OVERDUE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -131,18 +134,33 @@ impl Delivery {
         }
         let sight = self.look(target).await?;
         let shown = sight.as_ref().map_or(Shown::Unknown, |sight| shown(target, sight));
-        let recorded = self.store.recorded_question(slug).await?;
-        let launched = self.store.launched_at(slug).await?;
+        let recorded = match (&open, shown) {
+            (None, Shown::Nothing | Shown::Unknown) => Vec::new(),
+            _ => self.store.recorded_questions(slug).await?,
+        };
+        let fitting = match shown {
+            Shown::Dialog(dialog) => recorded.iter().rev().find(|recorded| fits(dialog, recorded.run.as_deref())),
+            Shown::Nothing | Shown::Unknown => None,
+        };
+        let restarted = match &open {
+            Some(question) => self.store.launched_at(slug).await?.is_some_and(|launched| launched > question.asked),
+            None => false,
+        };
         let known = Known {
-            restarted: open.as_ref().zip(launched).is_some_and(|(question, launched)| launched > question.asked),
-            newer: open.is_some() && recorded.is_some(),
-            lasts: self.lasts(target, open.as_ref(), shown, told && recorded.is_none()),
+            restarted,
+            newer: open.is_some() && fitting.is_some(),
+            lasts: self.lasts(target, open.as_ref(), shown, told && fitting.is_none()),
         };
         let step = plan(open.as_ref(), shown, known);
         asking.open = open.is_some() || step == Step::Ask;
         match (step, &open, shown) {
             (Step::LookAgain, ..) => asking.again = Some(HELD_BACK),
-            (Step::Ask, _, Shown::Dialog(dialog)) => self.ask(target, dialog, recorded.as_ref(), &mut asking).await?,
+            (Step::Ask, _, Shown::Dialog(dialog)) => {
+                // Its record tells of something else alone: what would be done can't be told.
+                let whole = dialog.whole && (fitting.is_some() || recorded.is_empty());
+                let dialog = Dialog { whole, ..dialog.clone() };
+                self.ask(target, &dialog, fitting, &mut asking).await?;
+            }
             (Step::Settle(end), Some(question), _) => {
                 self.settle(question, end, &mut asking).await?;
                 // Another one may stand there already.
@@ -196,7 +214,11 @@ impl Delivery {
         let turns = self.store.last_turns(slug, 1).await?;
         let runs = turns.first().filter(|row| matches!(row.fact, Fact::TurnStarted { .. }));
         let turn = runs.and_then(|row| row.turn.clone());
-        self.store.ask(slug, dialog, recorded, turn.as_ref(), self.clock.now()).await?;
+        let recorded = recorded.map(|recorded| Recorded {
+            run: recorded.run.clone().filter(|run| !is_structured(run)),
+            seq: recorded.seq,
+        });
+        self.store.ask(slug, dialog, recorded.as_ref(), turn.as_ref(), self.clock.now()).await?;
         self.remember(slug, |memory| memory.asks = Some(true));
         (asking.moved, asking.again) = (true, Some(OPEN_LOOK));
         Ok(())
@@ -323,6 +345,26 @@ impl Delivery {
     }
 }
 
+/// Whether a dialog may be the one that a record tells of by `run`: an agent may ask for several things at once, and shows one.
+fn fits(dialog: &Dialog, run: Option<&str>) -> bool {
+    let bare = |text: &str| text.split_whitespace().collect::<String>();
+    let Some(run) = run.filter(|_| dialog.kind != DialogKind::Question) else {
+        return run.is_none();
+    };
+    let (text, run) = (bare(&dialog.text), bare(run));
+    if is_structured(&run) || dialog.whole {
+        return is_structured(&run) || text.contains(&run);
+    }
+    // Its beginning scrolled away.
+    let tail = run.char_indices().rev().nth(TAIL).map(|(start, _)| &run[start..]);
+    tail.is_some_and(|tail| text.contains(tail))
+}
+
+/// Whether it is the whole input of a tool, which a screen shows in its own way.
+fn is_structured(run: &str) -> bool {
+    run.starts_with('{')
+}
+
 /// What a look shows. Of a program that nothing is known of, only its record tells that it asks.
 fn shown<'a>(target: &Target<'_>, sight: &'a Sight) -> Shown<'a> {
     let asks = |activity: &Option<Activity>| matches!(activity, Some(Activity::Dialog { .. }));
@@ -410,6 +452,26 @@ mod tests {
         for (state, shown, known, expected) in rows {
             let question = state.map(question);
             assert_eq!(plan(question.as_ref(), shown, known), expected, "{question:?} {shown:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_run_is_never_taken_from_the_record_of_another_dialog() {
+        let long = format!("cat <<END\n{}\nEND", "0123456789 ".repeat(20));
+        let shown = |text: &str, whole| Dialog { whole, ..dialog(text) };
+        let choice = Dialog { kind: DialogKind::Question, ..dialog("Which?") };
+        for (dialog, run, expected) in [
+            (shown("Bash command\n  touch a\n  b\n\nProceed?", true), Some("touch a b"), true),
+            (shown("Bash command\n  touch a\n\nProceed?", true), Some("touch b"), false),
+            (shown("Bash command\n  touch a …\n\nProceed?", true), Some("touch a; rm b"), false),
+            (shown(&format!("{}\nProceed?", &long[100..]), false), Some(long.as_str()), true),
+            (shown("END\nProceed?", false), Some("touch END"), false),
+            (shown("Edit file\n  a.rs", true), Some("{\n \"file_path\": \"a.rs\" }"), true),
+            (shown("Run it?", true), None, true),
+            (choice.clone(), None, true),
+            (choice, Some("touch a"), false),
+        ] {
+            assert_eq!(fits(&dialog, run), expected, "{dialog:?} {run:?}");
         }
     }
 }

@@ -39,33 +39,24 @@ impl Store {
         row.context("can't read a question")?.as_ref().map(question).transpose()
     }
 
-    /// The agents that have a question that is not over.
-    pub async fn asking_agents(&self) -> anyhow::Result<Vec<Slug>> {
-        let agents: Vec<String> = sqlx::query_scalar("SELECT agent FROM question WHERE state <> 'settled'")
-            .fetch_all(&mut *self.read().await?)
-            .await
-            .context("can't read which agents ask")?;
-        agents.iter().map(|agent| agent.parse().context("fleet.db holds an agent that can't be one")).collect()
-    }
-
-    /// What an agent's record asked last, unless that was put to people already.
-    pub async fn recorded_question(&self, agent: &Slug) -> anyhow::Result<Option<Recorded>> {
-        let row = sqlx::query(
+    /// What an agent's record asked since a question of its was last put to people, in order.
+    pub async fn recorded_questions(&self, agent: &Slug) -> anyhow::Result<Vec<Recorded>> {
+        let rows = sqlx::query(
             "SELECT seq, fact FROM feed WHERE agent = $1 AND fact LIKE '{\"fact\":\"asked\"%' \
-             AND seq > (SELECT COALESCE(MAX(seq), 0) FROM question WHERE agent = $1) ORDER BY seq DESC LIMIT 1",
+             AND seq > (SELECT COALESCE(MAX(seq), 0) FROM question WHERE agent = $1) ORDER BY seq DESC LIMIT 16",
         )
         .bind(agent.as_str())
-        .fetch_optional(&mut *self.read().await?)
+        .fetch_all(&mut *self.read().await?)
         .await
         .with_context(|| format!("can't read what {agent} asked"))?;
-        row.map(|row| {
+        let recorded = |row: &SqliteRow| {
             let run = match from_json(row.try_get("fact")?)? {
                 Fact::Asked { run, .. } => run,
                 _ => None,
             };
             Ok(Recorded { seq: row.try_get("seq")?, run })
-        })
-        .transpose()
+        };
+        rows.iter().rev().map(recorded).collect()
     }
 
     /// Puts a dialog to people: as the question that its record told of, else as one that the feed is told of by this.
@@ -244,7 +235,6 @@ mod tests {
         let second = asked(&store, &ann, None).await;
         assert!(second.seq > first.seq);
         assert!(!answered(&store, first.seq, &ann, "U3").await, "the first one's button");
-        assert_eq!(store.asking_agents().await.unwrap(), [ann]);
     }
 
     #[tokio::test]
@@ -252,16 +242,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
         let ann: Slug = "ann".parse().unwrap();
-        assert_eq!(store.recorded_question(&ann).await.unwrap(), None);
+        assert_eq!(store.recorded_questions(&ann).await.unwrap(), []);
         let facts =
             vec![(Timestamp::UNIX_EPOCH, None, Fact::Asked { question: "may it".into(), run: Some("make".into()) })];
         let batch = RecordBatch { facts, open_turn: "{}".into(), ..RecordBatch::default() };
         store.append_records(&ann, &batch, Timestamp::UNIX_EPOCH).await.unwrap();
-        let recorded = store.recorded_question(&ann).await.unwrap().unwrap();
+        let recorded = store.recorded_questions(&ann).await.unwrap().remove(0);
         assert_eq!(recorded.run.as_deref(), Some("make"));
         let question = asked(&store, &ann, Some(&recorded)).await;
         assert_eq!((question.seq, question.run.as_deref()), (recorded.seq, Some("make")));
-        assert_eq!(store.recorded_question(&ann).await.unwrap(), None);
+        assert_eq!(store.recorded_questions(&ann).await.unwrap(), []);
         assert_eq!(store.untold_questions().await.unwrap().len(), 1);
         let mut write = store.write().await.unwrap();
         told_question(&mut write, &question).await.unwrap();

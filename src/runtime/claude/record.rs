@@ -120,12 +120,7 @@ fn run(input: &Value) -> Option<String> {
     if input["questions"].is_array() {
         return None;
     }
-    // A command alone where there is no more to it than its description.
-    let plain = |object: &serde_json::Map<String, Value>| {
-        object.keys().all(|key| matches!(key.as_str(), "command" | "description" | "plan"))
-    };
-    let text = input["command"].as_str().or(input["plan"].as_str());
-    let text = text.filter(|_| input.as_object().is_some_and(plain)).map(str::to_owned);
+    let text = input["command"].as_str().or(input["plan"].as_str()).map(str::to_owned);
     text.or_else(|| Some(format!("{input:#}"))).filter(|_| !input.is_null())
 }
 
