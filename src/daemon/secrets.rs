@@ -100,3 +100,41 @@ pub async fn clean(State(running): State<Arc<Running>>, request: Request, next: 
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(clean))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::Redaction;
+
+    #[test]
+    fn a_secret_that_lies_in_a_file_is_known_as_well_as_one_in_a_variable() {
+        let root = tempfile::tempdir().unwrap();
+        let credentials = root.path().join("credentials");
+        std::fs::create_dir(&credentials).unwrap();
+        std::fs::write(root.path().join("token"), "fakeFileToken01\n").unwrap();
+        std::fs::write(credentials.join("GITHUB_TOKEN"), "fakeCredential02\n").unwrap();
+        let token = root.path().join("token").into_os_string();
+        let environment = Environment::from_pairs([
+            ("GITLAB_TOKEN_FILE", token),
+            ("CREDENTIALS_DIRECTORY", credentials.into_os_string()),
+            ("LINEAR_API_KEY", "fakeVariable03".into()),
+            ("EDITOR_FILE", "/nowhere/fakeNothing04".into()),
+        ]);
+        let redaction = Redaction::new().unwrap();
+        redaction.learn(of_process(&environment)).unwrap();
+        assert_eq!(
+            redaction.text("fakeFileToken01 fakeCredential02 fakeVariable03 fakeNothing04"),
+            "[redacted: GITLAB_TOKEN] [redacted: GITHUB_TOKEN] [redacted: LINEAR_API_KEY] fakeNothing04"
+        );
+    }
+
+    #[test]
+    fn what_a_cli_is_logged_in_with_is_known() {
+        let login = r#"{"oauth": {"accessToken": "fakeAccess05", "expiresAt": 1, "scopes": ["user:fakeScope06"]}}"#;
+        let mut held = Vec::new();
+        of_json(&serde_json::from_str(login).unwrap(), &mut held);
+        let redaction = Redaction::new().unwrap();
+        redaction.learn(held).unwrap();
+        assert_eq!(redaction.text("fakeAccess05 user:fakeScope06"), "[redacted: accessToken] user:fakeScope06");
+    }
+}

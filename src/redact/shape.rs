@@ -5,8 +5,6 @@
 
 use aho_corasick::{AhoCorasick, BuildError};
 
-use super::scan::is_word;
-
 /// The longest anchor, in bytes, and room to spare.
 pub(super) const LONGEST_ANCHOR: usize = 32;
 
@@ -53,7 +51,7 @@ enum Reach {
     /// The anchor belongs to the token.
     Token(Token),
     /// A value that is named by the anchor, in any case of letters: `aws_secret_access_key = …`.
-    Named { class: Class, length: (usize, usize), random: bool },
+    Named { class: Class, least: usize, random: bool },
     /// `scheme://user:password@`: the password alone.
     Url,
     /// A private key in PEM, to its last line; also one that was cut off.
@@ -67,8 +65,10 @@ type Class = fn(u8) -> bool;
 struct Token {
     /// What it is made of after the anchor.
     class: Class,
-    /// How long it is after the anchor, from and to.
-    length: (usize, usize),
+    /// How long it is after the anchor at least.
+    least: usize,
+    /// No more than this belongs to it.
+    most: usize,
     /// Whether it begins a word: `sk-` also ends `task-`.
     word: bool,
     /// Whether it holds a digit, as all that is random does.
@@ -76,15 +76,15 @@ struct Token {
 }
 
 const fn token(class: Class, least: usize) -> Reach {
-    Reach::Token(Token { class, length: (least, usize::MAX), word: false, digit: true })
+    Reach::Token(Token { class, least, most: usize::MAX, word: false, digit: true })
 }
 
 const fn word(class: Class, least: usize) -> Reach {
-    Reach::Token(Token { class, length: (least, usize::MAX), word: true, digit: true })
+    Reach::Token(Token { class, least, most: usize::MAX, word: true, digit: true })
 }
 
-const fn named(class: Class, least: usize, most: usize, random: bool) -> Reach {
-    Reach::Named { class, length: (least, most), random }
+const fn named(class: Class, least: usize, random: bool) -> Reach {
+    Reach::Named { class, least, random }
 }
 
 fn alnum(byte: u8) -> bool {
@@ -148,21 +148,21 @@ const SHAPES: &[Shape] = &[
     Shape {
         anchors: &["AKIA", "ASIA"],
         what: "an AWS key id",
-        reach: Reach::Token(Token { class: capital, length: (16, 16), word: true, digit: false }),
+        reach: Reach::Token(Token { class: capital, least: 16, most: 16, word: true, digit: false }),
     },
     Shape {
         anchors: &["aws_secret_access_key", "aws_secret_key", "secret_access_key", "secretaccesskey"],
         what: "an AWS secret key",
-        reach: named(base64, 40, 44, true),
+        reach: named(base64, 40, true),
     },
     Shape {
         anchors: &["aws_session_token", "sessiontoken", "x-amz-security-token"],
         what: "an AWS session token",
-        reach: named(base64, 80, usize::MAX, true),
+        reach: named(base64, 80, true),
     },
-    Shape { anchors: &["authorization"], what: "a credential", reach: named(header, 8, usize::MAX, false) },
-    Shape { anchors: &["bearer "], what: "a bearer token", reach: named(header, 16, usize::MAX, true) },
-    Shape { anchors: &["x-api-key", "private-token"], what: "an API key", reach: named(header, 12, usize::MAX, true) },
+    Shape { anchors: &["authorization"], what: "a credential", reach: named(header, 8, false) },
+    Shape { anchors: &["bearer "], what: "a bearer token", reach: named(header, 16, true) },
+    Shape { anchors: &["x-api-key", "private-token"], what: "an API key", reach: named(header, 12, true) },
     Shape { anchors: &["://"], what: "a password", reach: Reach::Url },
     Shape { anchors: &["-----BEGIN "], what: "a private key", reach: Reach::Key },
     Shape { anchors: &["eyJ"], what: "a JSON web token", reach: Reach::Jwt },
@@ -210,7 +210,7 @@ impl Shapes {
         let text = Text { bytes: text.as_bytes(), ends };
         match SHAPES.get(anchor.shape).map(|shape| &shape.reach) {
             Some(Reach::Token(token)) if begins || !token.word => text.token(anchor, token),
-            Some(Reach::Named { class, length, random }) => text.named(anchor, *class, *length, *random),
+            Some(Reach::Named { class, least, random }) => text.named(anchor, *class, *least, *random),
             Some(Reach::Url) => text.url(anchor),
             Some(Reach::Key) => text.key(anchor),
             Some(Reach::Jwt) => text.jwt(anchor),
@@ -292,15 +292,14 @@ impl Text<'_> {
         }
         let value = self.slice(anchor.end, until).trim_end_matches(['.', '-', '&', '%']);
         let digit = !token.digit || value.bytes().any(|byte| byte.is_ascii_digit());
-        // `AKIA` and sixteen capitals within a longer word are no key's id.
-        let whole = token.length.1 == usize::MAX || !self.bytes.get(until).is_some_and(|byte| is_word(*byte));
-        if digit && whole && (token.length.0..=token.length.1).contains(&value.len()) {
-            return Extent::Found { start: anchor.start, end: anchor.end + value.len() };
+        // What follows must not decide: once that is replaced, another text stands there.
+        if digit && value.len() >= token.least {
+            return Extent::Found { start: anchor.start, end: anchor.end + value.len().min(token.most) };
         }
         Extent::None { until }
     }
 
-    fn named(&self, anchor: &Anchor, class: Class, length: (usize, usize), random: bool) -> Extent {
+    fn named(&self, anchor: &Anchor, class: Class, least: usize, random: bool) -> Extent {
         let between = |byte: u8| b" \t\"'`:=>\\".contains(&byte);
         let mut at = self.run(anchor.end, between);
         // A name that goes on is another name.
@@ -318,7 +317,7 @@ impl Text<'_> {
             .windows(2)
             .filter(|pair| matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()));
         let looks_random = digit || (!random && mixed.count() >= 2);
-        if apart && looks_random && (length.0..=length.1).contains(&value.len()) && !is_sample(value) {
+        if apart && looks_random && value.len() >= least && !is_sample(value) {
             return Extent::Found { start: at, end: at + value.len() };
         }
         NOTHING

@@ -1,3 +1,5 @@
+//! The corpus, the streams and what people read in the place of a secret.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -108,6 +110,16 @@ fn every_text_within_a_value_is_cleaned_whatever_it_is_of() {
     let clean = redaction().all(&fact).unwrap();
     assert_eq!(clean.list, ["a [redacted: DB_PASSWORD]"]);
     assert_eq!(clean.kind, Kind::Said { text: "[redacted: DB_PASSWORD]".into() });
+}
+
+#[test]
+fn a_secret_that_is_also_a_word_of_ours_makes_no_answer_unreadable() {
+    let redaction = redaction();
+    let held = Held { name: "APP_PASSWORD".into(), value: "completed".to_owned().into(), sign: Sign::NameOrShape };
+    redaction.learn([held]).unwrap();
+    let mut json = serde_json::json!({"outcome": "completed", "text": "completed"});
+    redaction.redactor().redact_json(&mut json);
+    assert_eq!(json, serde_json::json!({"outcome": "completed", "text": "[redacted: APP_PASSWORD]"}));
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
