@@ -23,7 +23,8 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
     };
     let (agents, status_channel) = channels(running);
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
-    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, timing: Timing::default() }))
+    let (redaction, timing) = (running.redaction.clone(), Timing::default());
+    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, redaction, timing }))
 }
 
 /// Bridges until the daemon stops. Where agents.yaml gives other channels, the bridge ends and begins again: it is made for

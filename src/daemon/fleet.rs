@@ -21,6 +21,7 @@ use crate::config::{Fleet, StateDir};
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
 use crate::model::{Clock, Slug};
+use crate::redact::Redaction;
 use crate::runtime::{AgentSetup, Conversation, RecordKeeping, RecordSource};
 use crate::store::Store;
 use crate::supervisor::Supervisor;
@@ -100,6 +101,8 @@ pub struct Running {
     pub bridge: watch::Sender<Option<SlackStatus>>,
     /// What is wrong with the fleet as a whole, by what it is about.
     pub problems: Mutex<HashMap<&'static str, String>>,
+    /// What must never leave the box.
+    pub redaction: Redaction,
     /// Open, and so locked, for as long as the daemon lives.
     pub _lock: File,
 }

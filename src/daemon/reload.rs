@@ -19,6 +19,7 @@ use super::fleet::{Roster, Running};
 use super::post::AgentPost;
 use super::protocol::{ChangeKind, PlannedChange};
 use super::restart::Urgency;
+use super::secrets;
 use super::watch::Watcher;
 use super::worker;
 use crate::config::{self, Change, Fleet};
@@ -166,6 +167,7 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     // All of them or none: a setup that can't be made must not leave a file taken by halves.
     let setups = fleet.agents.iter().map(|agent| running.loader.setup(agent, &fleet, &running.state));
     let setups = setups.collect::<anyhow::Result<Vec<_>>>()?;
+    running.redaction.learn(secrets::of_agents(&setups))?;
     let post = |setup: AgentSetup| match staff.posts.get(&setup.agent.slug) {
         Some(post) => {
             post.set_setup(setup);

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::Bridge;
 use super::from_slack::Directory;
 use super::to_slack::{Home, Plan, home, plan, steered};
 use crate::model::{Fact, FeedRow, Prompt};
 use crate::store::move_feed_cursor;
-use crate::store::slack::{insert_outbox, insert_thread};
+use crate::store::slack::insert_thread;
 
 /// The bridge's name as a reader of the feed.
 const READER: &str = "slack";
@@ -57,14 +55,14 @@ async fn pass(bridge: &Bridge, directory: &Directory) -> anyhow::Result<bool> {
     let from = bridge.store.feed_cursor(READER).await?.unwrap_or_default();
     let rows = bridge.store.feed_after(from, BATCH).await?;
     for row in &rows {
-        let plan = planned(bridge, directory, row).await?;
+        let plan = planned(bridge, directory, &bridge.clean(row)?).await?;
         let now = bridge.clock.now();
         let mut write = bridge.store.write().await?;
         if let Some(thread) = &plan.thread {
             insert_thread(&mut write, thread).await?;
         }
         for row in &plan.rows {
-            insert_outbox(&mut write, &Uuid::new_v4().simple().to_string(), row, now).await?;
+            bridge.queue(&mut write, row, now).await?;
         }
         move_feed_cursor(&mut write, READER, row.seq).await?;
         write.commit().await?;

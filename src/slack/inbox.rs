@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
 use super::Bridge;
 use super::from_slack::{Decision, Directory, EventFrame, decide, users_in};
-use crate::store::slack::{Envelope, close_envelope, insert_outbox, insert_thread};
+use crate::store::slack::{Envelope, close_envelope, insert_thread};
 use crate::store::{Inserted, insert_prompt};
 
 /// What was settled is kept this long, so that a late second delivery is recognised.
@@ -55,20 +54,19 @@ async fn pass(bridge: &Bridge, directory: &Directory) -> anyhow::Result<usize> {
 async fn act_on(bridge: &Bridge, directory: &Directory, envelope: &Envelope) -> anyhow::Result<()> {
     let decision = judge(bridge, directory, envelope).await?;
     let now = bridge.clock.now();
-    let name = || Uuid::new_v4().simple().to_string();
     let mut write = bridge.store.write_durably().await?;
     let mut wake = None;
     match decision {
         Decision::Prompt { prompt, thread, ack } => {
             if let Inserted::New(_) = insert_prompt(&mut write, &prompt, now).await? {
                 insert_thread(&mut write, &thread).await?;
-                insert_outbox(&mut write, &name(), &ack, now).await?;
+                bridge.queue(&mut write, &ack, now).await?;
                 wake = Some(prompt.agent);
             }
         }
         Decision::AnswerOnce { thread, answer } => {
             insert_thread(&mut write, &thread).await?;
-            insert_outbox(&mut write, &name(), &answer, now).await?;
+            bridge.queue(&mut write, &answer, now).await?;
         }
         Decision::Ignore(reason) => tracing::debug!("slack event {} is ignored: {reason}", envelope.seq),
     }

@@ -19,6 +19,7 @@ mod inspect;
 mod markdown;
 mod news;
 mod outbox;
+mod outgoing;
 mod pace;
 mod plain;
 mod socket;
@@ -43,6 +44,7 @@ pub use status::BridgeStatus;
 pub use web::METHODS;
 
 use crate::model::{Clock, Slug};
+use crate::redact::Redaction;
 use crate::store::Store;
 use directory::Names;
 use from_slack::Directory;
@@ -62,6 +64,8 @@ pub struct SlackOptions {
     pub agents: Vec<(Slug, String)>,
     /// The channel of the box's own news, in the same words; none where there is none.
     pub status_channel: Option<String>,
+    /// What must never be said.
+    pub redaction: Redaction,
     /// How long to wait for what.
     pub timing: Timing,
 }
@@ -115,6 +119,7 @@ pub struct Wakes {
 struct Bridge {
     web: Web,
     store: Store,
+    redaction: Redaction,
     clock: Arc<dyn Clock>,
     timing: Timing,
     agents: Vec<(Slug, String)>,
@@ -171,6 +176,7 @@ pub async fn run(
     let bridge = Arc::new(Bridge {
         web,
         store,
+        redaction: options.redaction,
         clock,
         timing: options.timing,
         agents: options.agents,

@@ -34,6 +34,7 @@ mod real_many;
 mod real_queue;
 mod real_states;
 mod real_steer;
+mod redaction;
 mod reload;
 mod runtime_conformance;
 mod slack_churn;

@@ -65,6 +65,7 @@ impl House {
             api_url: Some(slack.api_url()),
             agents: vec![(slug("pr"), "#agent-pr".into()), (slug("pr-reviewer"), REVIEWER.into())],
             status_channel: None,
+            redaction: fleetd::redact::Redaction::new().unwrap(),
             timing: timing(),
         };
         Self { slack, store, options, _directory: directory, path }
