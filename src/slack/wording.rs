@@ -1,7 +1,7 @@
 //! Every sentence that people read in Slack. Slack's mrkdwn; whatever comes from outside is escaped here.
 
 use super::markdown::escape;
-use crate::model::text::first_line;
+use crate::model::text::{count, first_line};
 use crate::model::{Prompt, Slug, Source};
 
 /// How far the turn below a root message has come.
@@ -66,6 +66,16 @@ pub(super) fn undelivered(uncertain: bool, why: &str) -> String {
     } else {
         format!(":warning: The agent did not get this prompt: {why}")
     }
+}
+
+/// An answer is too long for messages.
+pub(super) fn answer_in_file(name: &str, characters: usize) -> String {
+    format!(":page_facing_up: The whole answer ({characters} characters) is in `{name}`.")
+}
+
+/// Not all headings of an answer went into its summary.
+pub(super) fn further_headings(more: usize) -> String {
+    format!("\n… and {}", count(more, "heading more", "headings more"))
 }
 
 /// A turn that a person's message opened failed.
