@@ -51,16 +51,8 @@ pub(super) enum Piece {
     },
 }
 
-impl Piece {
-    /// All that can be said of it in mrkdwn alone.
-    pub(super) fn into_text(self) -> String {
-        match self {
-            Self::Message { text, .. } | Self::File { summary: text, .. } => text,
-        }
-    }
-}
-
 /// An agent's `text` as what is to be posted, in order. Nothing for a text without content.
+#[cfg_attr(not(test), expect(dead_code, reason = "what the outbox stores is text alone: see `texts`"))]
 pub(super) fn render(text: &str) -> Vec<Piece> {
     let text = printable(text);
     if units(&text) > MOST_IN_MESSAGES && !text.trim().is_empty() {
@@ -68,6 +60,11 @@ pub(super) fn render(text: &str) -> Vec<Piece> {
         return vec![Piece::File { name: summary::FILE.to_owned(), content: text, summary }];
     }
     pack::messages(read::read(&text)).iter().map(|parts| message(parts)).collect()
+}
+
+/// An agent's `text` in mrkdwn alone, as one or more messages: for where no blocks go.
+pub(super) fn texts(text: &str) -> Vec<String> {
+    pack(&read::read(&printable(text)).iter().map(write::mrkdwn).collect::<Vec<_>>(), MOST)
 }
 
 /// `mrkdwn` that is rendered already, as one or more messages.
@@ -193,6 +190,11 @@ mod tests {
             let undone = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
             prop_assert!(!pings(text) && !pings(&undone), "{text}");
         }
+        // Where an answer is a file, nobody asks for its texts.
+        let texts = if matches!(pieces.as_slice(), [Piece::File { .. }]) { Vec::new() } else { texts(text) };
+        prop_assert!(
+            texts.iter().all(|text| units(text) <= MOST && text.matches(FENCE).count() % 2 == 0 && !pings(text))
+        );
         for piece in &pieces {
             let Piece::Message { text, blocks } = piece else { continue };
             prop_assert!(units(text) <= MOST && !text.trim().is_empty(), "{}", units(text));
@@ -261,7 +263,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_sign_of_an_answer_is_lost_or_added(text in "([*_`~#>|&!<\\\\+=.:-]|\\[x\\]|\\]|\\(|[a-z0-9é]{1,3}|  ?|\n){0,60}") {
+        fn no_sign_of_an_answer_is_lost_or_added(text in "(\\\\[*_`~<&!\\[\\]#>.-]|&(amp|lt|#42|#95);|[*_`~#>|&!<\\\\+=.:-]|\\[x\\]|\\]|\\(|[a-z0-9é]{1,3}|  ?|\n){0,60}") {
             prop_assert_eq!(shown(&text), words(&read::read(&printable(&text))), "{:?}", read::read(&printable(&text)));
         }
     }
@@ -328,6 +330,9 @@ mod tests {
         let whole = markdown(&render(&format!("before {}\n\n```sh\n{}```\n", "word ".repeat(400), code(500))));
         assert_eq!(whole.len(), 2);
         assert_eq!(whole[1], format!("```sh\n{}```", code(500)));
+        for length in 11_970..12_010 {
+            check(&format!("```\n{}\n```\n\n# {}", "y".repeat(length), "z".repeat(length))).unwrap();
+        }
         let cut = markdown(&render(&format!("before\n```sh\n{}```\nafter", code(1_500))));
         let inside: String = cut
             .iter()
@@ -347,7 +352,7 @@ mod tests {
             ("2 MB without a space", "x".repeat(2_000_000)),
             ("2 MB of code", format!("```\n{}", "let x = 1;\n".repeat(190_000))),
             ("quotes", "> ".repeat(deep) + "x"),
-            ("quotes that go on", ">".repeat(deep) + "x" + &"\ny".repeat(deep)),
+            ("quotes that go on", ">".repeat(deep) + "x" + &"\ny".repeat(deep / 4)),
             ("lists", "- ".repeat(deep) + "x"),
             ("emphasis", "*a ".repeat(deep) + &"b*".repeat(deep / 2)),
             ("marks", "*a_b~".repeat(deep / 2)),

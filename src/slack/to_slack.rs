@@ -5,7 +5,7 @@
 //! channel, and what a person does in the pane by hand stays there.
 
 use super::from_slack::thread_of_people;
-use super::markdown::{self, Piece};
+use super::markdown;
 use super::wording::{self, RootState};
 use crate::model::{Fact, FeedRow, Outcome, Prompt, Source};
 use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
@@ -101,7 +101,7 @@ fn told<'a>(fact: &'a Fact, prompt: &Prompt, asked_in_slack: bool) -> (Option<Ro
     match fact {
         Fact::TurnStarted { .. } if asked_in_slack => (None, Vec::new()),
         Fact::TurnStarted { .. } => (Some(RootState::Running), Vec::new()),
-        Fact::Said { text } => (None, markdown::render(text).into_iter().map(Piece::into_text).collect()),
+        Fact::Said { text } => (None, markdown::texts(text)),
         Fact::UsedTool { .. } => (None, Vec::new()),
         Fact::Asked { question } => (None, markdown::split(&wording::asked(&prompt.agent, question))),
         // Whoever sent it from a shell sees it there.
