@@ -65,6 +65,7 @@ pub fn changes(from: &Fleet, to: &Fleet) -> Vec<Change> {
         ("launchStagger", from.launch_stagger != to.launch_stagger),
         ("retireAfter", from.retire_after != to.retire_after),
         ("statusChannel", from.status_channel != to.status_channel),
+        ("slack", from.slack != to.slack),
         ("idleStop", from.idle_stop != to.idle_stop),
         ("rule", from.rule != to.rule),
     ] {
@@ -102,6 +103,7 @@ fn of_agent(from: &Agent, to: &Agent) -> Vec<Change> {
         ("memory", from.memory != to.memory),
         ("disk", from.disk != to.disk),
         ("slackChannel", from.slack_channel != to.slack_channel),
+        ("slack", from.slack != to.slack),
         ("dailyPrompt", from.daily_prompt != to.daily_prompt),
         ("initPrompt", from.init_prompt != to.init_prompt),
     ]);
@@ -199,6 +201,7 @@ mod tests {
             ("memory: 4G", "update a memory"),
             ("disk: 4G", "update a disk"),
             ("slackChannel: '#a'", "update a slackChannel"),
+            ("slack: {steer: []}", "update a slack"),
             ("initPrompt: i", "update a initPrompt"),
         ] {
             assert_eq!(told(base, &with(more)), [expected], "{more}");
@@ -223,6 +226,7 @@ mod tests {
             ("retireAfter: 1d", "fleet retireAfter"),
             ("statusChannel: '#x'", "fleet statusChannel"),
             ("idleStop: {command: [x]}", "fleet idleStop"),
+            ("slack: {steer: []}", "fleet slack"),
             ("rule: false", "fleet rule"),
         ] {
             assert_eq!(told("agents: [{slug: a}]", &format!("{top}\nagents: [{{slug: a}}]")), [expected]);

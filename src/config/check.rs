@@ -10,6 +10,7 @@ use super::amount;
 use super::check_agent::{self, AGENT_KEYS, agent};
 use super::judge::{Field, Fields, Judge, Table};
 use super::mistake::Mistake;
+use super::rights::{self, SlackLists};
 use super::tree::{self, Node, Span, Value};
 use super::when;
 use super::{Agent, Fleet, IdleStop};
@@ -45,6 +46,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "launchStagger",
     "retireAfter",
     "statusChannel",
+    "slack",
     "idleStop",
     "tmux",
     "rule",
@@ -100,6 +102,7 @@ fn fleet(judge: &mut Judge<'_>, root: &Node, context: &Context<'_>) -> Option<Fl
         launch_stagger: SECOND * 3,
         retire_after: DAY * 7,
         status_channel: None,
+        slack: SlackLists::default(),
         idle_stop: None,
         rule: Some(NEVER_MERGE.to_owned()),
         tmux_socket: "fleet".to_owned(),
@@ -153,6 +156,7 @@ fn settings<'n>(judge: &mut Judge<'_>, root: &'n Node, context: &Context<'_>, fl
     }
     times(judge, &fields, fleet);
     fleet.status_channel = fields.get("statusChannel").and_then(|field| check_agent::channel(judge, &field));
+    fleet.slack = fields.get("slack").map(|field| rights::lists(judge, &field)).unwrap_or_default();
     fleet.idle_stop = fields.get("idleStop").and_then(|field| idle_stop(judge, &field, context));
     if let Some(field) = fields.get("rule") {
         fleet.rule = match field.value.value {

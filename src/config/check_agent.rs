@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::amount;
 use super::check::Context;
 use super::judge::{Field, Fields, Judge, Table};
+use super::rights;
 use super::tree::{Node, Value};
 use super::when::{self, Unclear};
 use super::{Agent, Permissions, Repo, RuntimeConfig};
@@ -28,6 +29,7 @@ pub(super) const AGENT_KEYS: &[&str] = &[
     "disk",
     "slackChannel",
     "sharedChannel",
+    "slack",
     "schedule",
     "dailyPrompt",
     "initPrompt",
@@ -75,6 +77,7 @@ pub(super) fn agent(judge: &mut Judge<'_>, node: &Node, context: &Context<'_>, z
     if let Some(field) = fields.get("sharedChannel") {
         judge.flag(&field);
     }
+    let slack = fields.get("slack").map(|field| rights::lists(judge, &field)).unwrap_or_default();
     let schedule = fields.get("schedule").and_then(|field| schedule(judge, &field, zone));
     if let Some(field) = fields.get("schedule")
         && fields.lacks("dailyPrompt")
@@ -94,6 +97,7 @@ pub(super) fn agent(judge: &mut Judge<'_>, node: &Node, context: &Context<'_>, z
         memory,
         disk,
         slack_channel,
+        slack,
         schedule,
         daily_prompt,
         init_prompt,

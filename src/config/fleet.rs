@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
+use super::rights::SlackLists;
 use crate::model::{Schedule, Slug};
 
 /// The whole agents.yaml, checked.
@@ -26,6 +27,8 @@ pub struct Fleet {
     pub retire_after: Duration,
     /// The channel of the box's own news, as written: `#name` or an id.
     pub status_channel: Option<String>,
+    /// Who may do what from Slack, where an agent says nothing else.
+    pub slack: SlackLists,
     /// Whether, when and how the box stops itself.
     pub idle_stop: Option<IdleStop>,
     /// The rule typed below every prompt; none where the file says `rule: false`.
@@ -77,6 +80,8 @@ pub struct Agent {
     pub disk: Option<u64>,
     /// Its channel, as written: `#name` or an id.
     pub slack_channel: Option<String>,
+    /// Who may do what with it from Slack, where that differs from the fleet's.
+    pub slack: SlackLists,
     /// When its daily prompt is due. Some only where `daily_prompt` is.
     pub schedule: Option<Schedule>,
     /// The daily prompt.

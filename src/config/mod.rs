@@ -14,6 +14,7 @@ mod fleet;
 mod judge;
 mod load;
 mod mistake;
+mod rights;
 mod shape;
 mod surroundings;
 mod tree;
@@ -25,6 +26,7 @@ pub use environment::{Environment, StateDir};
 pub use fleet::{Agent, Fleet, IdleStop, Permissions, Repo, RuntimeConfig};
 pub use load::{ConfigError, NotFound, find, load, read, read_at};
 pub use mistake::{Mistake, Snippet};
+pub use rights::{Grantee, Rights, SlackLists};
 pub use shape::schema;
 pub use surroundings::{Hosts, agent_environment, git_remote, plain_environment, secret};
 

@@ -46,6 +46,8 @@ struct File {
     retire_after: Option<String>,
     /// The Slack channel of the box's own news, `#name` in quotes or the channel's id.
     status_channel: Option<String>,
+    /// Who may do what from Slack.
+    slack: Option<SlackEntry>,
     /// Stop the box once nothing is to be done.
     idle_stop: Option<IdleStopEntry>,
     /// The tmux server of the agents.
@@ -68,6 +70,23 @@ struct IdleStopEntry {
     /// The program that stops the box and its arguments, for example `[systemctl, poweroff]`; never read by a shell.
     command: Command,
 }
+
+/// Who may do what from Slack: ids of people (`U…`, `W…`) and of user groups (`S…`), and `members` for every full member of
+/// the workspace. Bots never may.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SlackEntry {
+    /// Who may tell an agent something. Default: `[members]`.
+    steer: Option<Vec<GranteeEntry>>,
+    /// Who may answer what an agent asks leave for, and judge its outcomes. Default: `[]`, nobody.
+    approve: Option<Vec<GranteeEntry>>,
+    /// Who may interrupt a turn. Default: `[members]`.
+    stop: Option<Vec<GranteeEntry>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct GranteeEntry(#[schemars(regex(pattern = r"^(members|[UWS][A-Z0-9]{8,})$"))] String);
 
 /// The tmux server of the agents.
 #[derive(JsonSchema)]
@@ -123,6 +142,8 @@ struct AgentEntry {
     slack_channel: Option<String>,
     /// Whether other agents may use the same channel; every one of them has to say so. Default: `false`.
     shared_channel: Option<bool>,
+    /// Who may do what with it from Slack; each list replaces the fleet's of that name.
+    slack: Option<SlackEntry>,
     /// When its daily prompt is due: `"09:00"` (Monday to Friday), `"Mon,Wed 09:00"`,
     /// `"Mon..Fri *-*-* 09:00:00 Europe/Berlin"`, or a cron expression that comes once a day.
     schedule: Option<When>,
@@ -205,7 +226,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::{check, check_agent};
+    use crate::config::{check, check_agent, rights};
 
     fn in_tree(path: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -269,6 +290,7 @@ mod tests {
         for (name, table) in [
             ("File", check::TOP_KEYS),
             ("Tmux", check::TMUX.keys),
+            ("SlackEntry", rights::SLACK.keys),
             ("IdleStopEntry", check::IDLE_STOP.keys),
             ("ContextEntry", check_agent::CONTEXT.keys),
             ("AgentEntry", check_agent::AGENT_KEYS),

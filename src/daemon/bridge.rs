@@ -5,12 +5,13 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
+use super::ask;
 use super::event::Event;
 use super::fleet::{Roster, Running};
 use super::protocol::SlackStatus;
 use crate::config::{self, Environment, Hosts};
 use crate::model::Slug;
-use crate::slack::{self, BridgeStatus, SlackOptions, Timing, Wakes};
+use crate::slack::{self, BridgeStatus, FleetRights, SlackOptions, Timing, Wakes};
 
 /// The tokens, or why there is no bridge: nothing to say where no token was given at all.
 fn options(running: &Running, environment: &Environment) -> anyhow::Result<Option<SlackOptions>> {
@@ -21,10 +22,11 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
         (Some(_), None) => anyhow::bail!("SLACK_BOT_TOKEN is set but SLACK_APP_TOKEN is not: the bridge needs both"),
         (None, Some(_)) => anyhow::bail!("SLACK_APP_TOKEN is set but SLACK_BOT_TOKEN is not: the bridge needs both"),
     };
+    let rights = watch::channel(rights(&running.roster())).1;
     let (agents, status_channel) = channels(running);
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
     let (redaction, timing) = (running.redaction.clone(), Timing::default());
-    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, redaction, timing }))
+    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, redaction, rights, timing }))
 }
 
 /// Bridges until the daemon stops. Where agents.yaml gives other channels, the bridge ends and begins again: it is made for
@@ -56,11 +58,15 @@ pub async fn run(running: Arc<Running>, environment: Environment) {
 }
 
 /// One bridge, until `ended`.
-async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Output = ()>) {
+async fn bridge(running: &Arc<Running>, mut options: SlackOptions, ended: impl Future<Output = ()>) {
+    let mut roster = running.roster.subscribe();
+    let rights = watch::Sender::new(rights(&roster.borrow_and_update()));
+    options.rights = rights.subscribe();
     let (prompts, mut stored) = mpsc::unbounded_channel();
+    let (asks, mut asked) = mpsc::unbounded_channel();
     let status = watch::Sender::new(BridgeStatus::default());
     let mut seen = status.subscribe();
-    let wakes = Wakes { outbox: Arc::clone(&running.slack), inbox: prompts };
+    let wakes = Wakes { outbox: Arc::clone(&running.slack), inbox: prompts, asks };
     let bridge = slack::run(options, running.store.clone(), Arc::clone(&running.clock), wakes, status, ended);
     tokio::pin!(bridge);
     loop {
@@ -68,9 +74,17 @@ async fn bridge(running: &Running, options: SlackOptions, ended: impl Future<Out
         tokio::select! {
             () = &mut bridge => return,
             Some(agent) = stored.recv() => running.tell(Event::Inbox(agent)),
+            // On its own: a look at a pane takes its time.
+            Some(ask) = asked.recv() => drop(tokio::spawn(ask::answer(Arc::clone(running), ask))),
             Ok(()) = seen.changed() => {}
+            // Other rights count from the next word on.
+            Ok(()) = roster.changed() => drop(rights.send_replace(self::rights(&roster.borrow_and_update()))),
         }
     }
+}
+
+fn rights(roster: &Roster) -> Arc<FleetRights> {
+    Arc::new(roster.fleet.rights())
 }
 
 /// The agents that have a channel and the status channel, as agents.yaml writes them.

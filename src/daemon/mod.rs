@@ -6,6 +6,7 @@
 //! one clear error.
 
 mod api;
+mod ask;
 mod boot;
 mod bridge;
 mod clock;

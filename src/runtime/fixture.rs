@@ -34,6 +34,7 @@ impl Setting {
             memory: None,
             disk: None,
             slack_channel: None,
+            slack: Default::default(),
             schedule: None,
             daily_prompt: None,
             init_prompt: None,

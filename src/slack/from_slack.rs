@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
+use super::arrival::{Callback, Post};
 use super::plain::plain;
 use super::wording;
 use crate::model::{Mode, NewPrompt, Place, PromptId, Slug, Source};
@@ -15,92 +14,12 @@ use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// The events the app subscribes to, each with the scope it needs; `slack-manifest.yaml` names exactly these.
 pub const EVENTS: &[(&str, &str)] = &[
+    // A home needs no scope.
+    ("app_home_opened", ""),
     ("app_mention", "app_mentions:read"),
     ("message.channels", "channels:history"),
     ("message.groups", "groups:history"),
 ];
-
-/// A frame of Socket Mode, as far as the socket must understand it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Frame {
-    /// The socket is live.
-    Hello,
-    /// The socket is about to be closed, or was refused: `warning`, `refresh_requested`, `link_disabled`.
-    Disconnect { reason: String },
-    /// An event: it is stored under `event_id`, then acked.
-    Event { envelope_id: String, event_id: String },
-    /// A kind that the app does not subscribe to; it is acked, so that it does not come again.
-    Unsubscribed { envelope_id: String },
-}
-
-#[derive(Deserialize)]
-struct RawFrame {
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    reason: String,
-    envelope_id: Option<String>,
-    payload: Option<EventName>,
-}
-
-#[derive(Deserialize)]
-struct EventName {
-    event_id: Option<String>,
-}
-
-/// What a frame's text says; nothing where it can't be read. Such a frame is not acked: Slack sends it again.
-pub(super) fn read_frame(text: &str) -> Option<Frame> {
-    let raw: RawFrame = serde_json::from_str(text).ok()?;
-    match (raw.kind.as_str(), raw.envelope_id) {
-        ("hello", _) => Some(Frame::Hello),
-        ("disconnect", _) => Some(Frame::Disconnect { reason: raw.reason }),
-        ("events_api", Some(envelope_id)) => {
-            let event_id = raw.payload.and_then(|payload| payload.event_id).unwrap_or_else(|| envelope_id.clone());
-            Some(Frame::Event { envelope_id, event_id })
-        }
-        (_, Some(envelope_id)) => Some(Frame::Unsubscribed { envelope_id }),
-        (_, None) => None,
-    }
-}
-
-/// An event's frame as it was stored.
-#[derive(Debug, Deserialize)]
-pub(super) struct EventFrame {
-    pub(super) payload: Callback,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Callback {
-    #[serde(default)]
-    pub(super) team_id: String,
-    pub(super) event: Post,
-}
-
-/// The part of `message` and `app_mention` that decides.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Post {
-    #[serde(rename = "type")]
-    kind: String,
-    subtype: Option<String>,
-    #[serde(default)]
-    channel: String,
-    user: Option<String>,
-    #[serde(default)]
-    text: String,
-    #[serde(default)]
-    ts: String,
-    thread_ts: Option<String>,
-    parent_user_id: Option<String>,
-    bot_id: Option<String>,
-    app_id: Option<String>,
-}
-
-impl Post {
-    /// The place of the thread it stands in, where it is a reply.
-    pub(super) fn reply_to(&self) -> Option<(&str, &str)> {
-        self.thread_ts.as_deref().map(|thread| (self.channel.as_str(), thread))
-    }
-}
 
 /// Which channel is whose, and who we are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,7 +39,7 @@ impl Directory {
     }
 
     /// The agent that a post in `channel` is for.
-    fn owner(&self, channel: &str, thread: Option<&Thread>) -> Option<&Slug> {
+    pub(super) fn owner(&self, channel: &str, thread: Option<&Thread>) -> Option<&Slug> {
         let here = || self.channels.iter().filter(|(_, id)| id == channel).map(|(slug, _)| slug);
         let named = thread.and_then(|thread| thread.agent.as_ref());
         here().find(|slug| Some(*slug) == named).or_else(|| here().next())
@@ -321,26 +240,6 @@ mod tests {
         assert_eq!(judged(reply, Some(&of(Some("pr")))), "pr slack/T1/C1/2.0 C1/1.0 a");
         assert_eq!(judged(reply, Some(&of(Some("pr-reviewer")))), "a thread among people");
         assert_eq!(judged(reply, Some(&of(None))), "a thread among people");
-    }
-
-    #[test]
-    fn a_frame_is_read_by_what_matters_and_an_unreadable_one_is_not_acked() {
-        let event = |id: &str| Some(Frame::Event { envelope_id: "e".into(), event_id: id.into() });
-        let rows = [
-            (r#"{"type":"hello","num_connections":1}"#, Some(Frame::Hello)),
-            (r#"{"type":"disconnect","reason":"warning"}"#, Some(Frame::Disconnect { reason: "warning".into() })),
-            (r#"{"type":"events_api","envelope_id":"e","payload":{"event_id":"Ev1","x":[]}}"#, event("Ev1")),
-            (r#"{"type":"events_api","envelope_id":"e","payload":{}}"#, event("e")),
-            (
-                r#"{"type":"slash_commands","envelope_id":"e","payload":{"command":"/x"}}"#,
-                Some(Frame::Unsubscribed { envelope_id: "e".into() }),
-            ),
-            ("not json", None),
-            (r#"{"type":"new_kind"}"#, None),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(read_frame(text), expected, "{text}");
-        }
     }
 
     #[test]

@@ -2,57 +2,73 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure; `connector`, `socket`, `web`,
-//! `inbox`, `feed`, `news`, `outbox`, `find`, `upload` and `liveness` do.
+//! `to_slack`, `authority`, `command`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure;
+//! `connector`, `socket`, `web`, `workspace`, `people`, `inbox`, `orders`, `home`, `feed`, `news`, `outbox`, `find`, `upload`
+//! and `liveness` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
-//! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
+//! prompt; an act with an agent for which `authority` gave no permit; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
 //! error that ends the daemon. A problem is told in [`BridgeStatus`], and the agents work on.
 
 mod amend;
+mod arrival;
+mod authority;
 mod bulletin;
+mod command;
 mod connector;
 mod directory;
 mod feed;
 mod find;
 mod from_slack;
+mod home;
 mod inbox;
 mod inspect;
+mod interaction;
 mod liveness;
 mod markdown;
 mod news;
+mod orders;
 mod outbox;
 mod outgoing;
 mod pace;
+mod people;
 mod plain;
 mod socket;
 mod split;
 mod status;
 mod to_slack;
 mod upload;
+mod view;
 mod web;
 mod wording;
+mod wording_fleet;
+mod workspace;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use command::COMMAND;
 pub use from_slack::EVENTS;
 pub use inspect::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
 pub use news::LANE as NEWS;
+pub use people::FleetRights;
 pub use status::BridgeStatus;
+pub use view::{AgentView, FleetView, LastView, QueuedView};
 pub use web::METHODS;
 
-use crate::model::{Clock, Slug};
+use crate::model::{Clock, Place, PromptId, Slug};
 use crate::redact::Redaction;
 use crate::store::Store;
 use directory::Names;
 use from_slack::Directory;
 use liveness::Liveness;
+use orders::Orders;
+use people::People;
 use status::Board;
 use web::Web;
 
@@ -71,6 +87,8 @@ pub struct SlackOptions {
     pub status_channel: Option<String>,
     /// What must never be said.
     pub redaction: Redaction,
+    /// Who may do what with every agent, as agents.yaml has it at any moment.
+    pub rights: watch::Receiver<Arc<FleetRights>>,
     /// How long to wait for what.
     pub timing: Timing,
 }
@@ -94,6 +112,8 @@ pub struct Timing {
     pub look: Duration,
     /// The most that a person's name may hold up their prompt.
     pub name: Duration,
+    /// An App Home that somebody looks at is written this often at most.
+    pub home: Duration,
 }
 
 impl Default for Timing {
@@ -107,6 +127,7 @@ impl Default for Timing {
             refused: Duration::from_secs(300),
             look: Duration::from_secs(1),
             name: Duration::from_secs(1),
+            home: Duration::from_secs(15),
         }
     }
 }
@@ -118,6 +139,63 @@ pub struct Wakes {
     pub outbox: Arc<Notify>,
     /// Tells the daemon that a prompt was stored for an agent.
     pub inbox: mpsc::UnboundedSender<Slug>,
+    /// Asks the daemon for what only it can do. It answers each; a sender that is gone means that nothing was done.
+    pub asks: mpsc::UnboundedSender<Ask>,
+}
+
+/// What only the daemon can do.
+#[derive(Debug)]
+pub enum Ask {
+    /// Break off the turn that is told in a thread, and no other.
+    Interrupt {
+        /// Whose.
+        agent: Slug,
+        /// The thread.
+        place: Place,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Interrupted>,
+    },
+    /// How the fleet is.
+    Look {
+        /// Where the answer goes; an error is for people.
+        answer: oneshot::Sender<Result<FleetView, String>>,
+    },
+    /// What waits, for every agent.
+    Queue {
+        /// Where the answer goes; an error is for people.
+        answer: oneshot::Sender<Result<Vec<QueuedView>, String>>,
+    },
+    /// Hold an agent and interrupt its turn.
+    Stop {
+        /// Whom.
+        agent: Slug,
+        /// On whose word.
+        who: String,
+        /// Where the answer goes: what happened, for people.
+        answer: oneshot::Sender<Result<String, String>>,
+    },
+    /// Give an agent its daily prompt now.
+    Nudge {
+        /// Whom.
+        agent: Slug,
+        /// On whose word.
+        who: String,
+        /// The same key twice is the same prompt.
+        key: String,
+        /// Where the answer goes: the prompt's id.
+        answer: oneshot::Sender<Result<PromptId, String>>,
+    },
+}
+
+/// What became of an attempt to break a turn off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interrupted {
+    /// Escape was pressed in it.
+    Pressed,
+    /// No turn of that thread runs.
+    NotThere,
+    /// It could not be done, for this reason, for people.
+    Failed(String),
 }
 
 /// What the bridge's tasks share.
@@ -133,6 +211,13 @@ struct Bridge {
     board: Board,
     names: Names,
     liveness: Liveness,
+    people: People,
+    rights: watch::Receiver<Arc<FleetRights>>,
+    orders: Orders,
+    /// Who has opened their App Home.
+    homes: mpsc::UnboundedSender<String>,
+    /// The Web API's address; Slack's own where there is none.
+    api_url: Option<String>,
     /// None until it is known who we are and which channel is whose.
     directory: watch::Sender<Option<Arc<Directory>>>,
     /// An event was stored.
@@ -179,6 +264,8 @@ pub async fn run(
             return shutdown.await;
         }
     };
+    let (orders, taken) = Orders::new();
+    let (homes, opened) = mpsc::unbounded_channel();
     let bridge = Arc::new(Bridge {
         web,
         store,
@@ -191,6 +278,11 @@ pub async fn run(
         board,
         names: Names::default(),
         liveness: Liveness::default(),
+        people: People::default(),
+        rights: options.rights,
+        orders,
+        homes,
+        api_url: options.api_url,
         directory: watch::Sender::new(None),
         arrived: Notify::new(),
         queued: Notify::new(),
@@ -200,6 +292,8 @@ pub async fn run(
     tasks.spawn(connector::keep_connected(Arc::clone(&bridge)));
     tasks.spawn(directory::keep_known(Arc::clone(&bridge)));
     tasks.spawn(inbox::act(Arc::clone(&bridge)));
+    tasks.spawn(orders::carry_out(Arc::clone(&bridge), taken));
+    tasks.spawn(home::keep_shown(Arc::clone(&bridge), opened));
     tasks.spawn(feed::follow(Arc::clone(&bridge)));
     tasks.spawn(news::tell(Arc::clone(&bridge)));
     tasks.spawn(outbox::deliver(bridge));

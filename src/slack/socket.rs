@@ -12,8 +12,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::Bridge;
+use super::arrival::{Frame, read_frame};
 use super::connector::{Ended, News, Phase};
-use super::from_slack::{Frame, read_frame};
 use super::web::CallError;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -119,8 +119,8 @@ impl Socket {
                     _ => Err(Ended::Broken(format!("slack closed the socket at once: {reason}"))),
                 }
             }
-            Some(Frame::Event { envelope_id, event_id }) => {
-                let stored = self.bridge.store.store_envelope(&event_id, text, self.bridge.clock.now()).await;
+            Some(Frame::Arrival { envelope_id, key }) => {
+                let stored = self.bridge.store.store_envelope(&key, text, self.bridge.clock.now()).await;
                 if let Err(error) = stored {
                     // Not acked: Slack sends it again, here or on the next socket.
                     self.bridge.board.store(Some(format!("{error:#}")));
@@ -131,7 +131,7 @@ impl Socket {
                 self.bridge.arrived.notify_one();
                 Ok(())
             }
-            Some(Frame::Unsubscribed { envelope_id }) => self.ack(stream, &envelope_id).await,
+            Some(Frame::Unused { envelope_id }) => self.ack(stream, &envelope_id).await,
             None => {
                 tracing::warn!("slack sent a frame of {} bytes that can't be read; it is not acked", text.len());
                 Ok(())

@@ -32,6 +32,7 @@ struct Parts {
     socket: Option<String>,
     web: Option<String>,
     store: Option<String>,
+    rights: Option<String>,
 }
 
 impl Board {
@@ -57,6 +58,11 @@ impl Board {
     /// What is wrong with the database.
     pub(super) fn store(&self, problem: Option<String>) {
         self.change(|parts| parts.store = problem);
+    }
+
+    /// Why it can't be told who may do what.
+    pub(super) fn rights(&self, problem: Option<String>) {
+        self.change(|parts| parts.rights = problem);
     }
 
     /// What is wrong with an agent's channel; logged once, when it is new.
@@ -87,8 +93,11 @@ impl Board {
     fn change(&self, set: impl FnOnce(&mut Parts)) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         set(&mut parts);
-        let all: Vec<&str> =
-            [&parts.store, &parts.web, &parts.socket].into_iter().flatten().map(String::as_str).collect();
+        let all: Vec<&str> = [&parts.store, &parts.web, &parts.rights, &parts.socket]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         let problem = Some(all.join("; ")).filter(|problem| !problem.is_empty());
         self.sender.send_if_modified(|status| {
             let news = status.problem != problem;

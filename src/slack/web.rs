@@ -35,7 +35,9 @@ pub const METHODS: &[(&str, &[&str])] = &[
     ("files.getUploadURLExternal", &["files:write"]),
     ("reactions.add", &["reactions:write"]),
     ("reactions.remove", &["reactions:write"]),
+    ("usergroups.users.list", &["usergroups:read"]),
     ("users.info", &["users:read"]),
+    ("views.publish", &[]),
 ];
 
 /// The kind of metadata by which a message of ours is found again.
@@ -139,9 +141,13 @@ struct Ticket {
     url: String,
 }
 
-#[derive(Deserialize)]
-struct Identity {
-    user_id: String,
+/// Who we are.
+#[derive(Debug, Deserialize)]
+pub(super) struct Identity {
+    pub(super) user_id: String,
+    /// Our workspace.
+    #[serde(default)]
+    pub(super) team_id: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -212,8 +218,12 @@ impl Web {
 
     /// Our own user id.
     pub(super) async fn own_user(&self) -> Result<String, CallError> {
-        let identity: Identity = self.post(&self.bot, "auth.test", &Nothing {}).await?;
-        Ok(identity.user_id)
+        Ok(self.identity().await?.user_id)
+    }
+
+    /// Who we are.
+    pub(super) async fn identity(&self) -> Result<Identity, CallError> {
+        self.post(&self.bot, "auth.test", &Nothing {}).await
     }
 
     /// Every channel that the app can see.

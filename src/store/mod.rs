@@ -23,6 +23,7 @@ mod nudge;
 mod outbox;
 mod retired;
 pub mod slack;
+pub mod slack_people;
 mod unreadable;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -254,6 +255,7 @@ fn migrator() -> Migrator {
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
         (8, "keyed", include_str!("migrations/0008_keyed.sql")),
+        (9, "rights", include_str!("migrations/0009_rights.sql")),
     ];
     Migrator::with_migrations(
         steps

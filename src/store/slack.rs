@@ -254,8 +254,14 @@ impl Store {
 
     /// At most `most` events that were not acted on, first come first.
     pub async fn open_envelopes(&self, most: u32) -> anyhow::Result<Vec<Envelope>> {
-        sqlx::query("SELECT seq, payload FROM slack_envelope WHERE acted IS NULL ORDER BY seq LIMIT $1")
+        self.open_envelopes_after(0, most).await
+    }
+
+    /// The same behind `seq`.
+    pub async fn open_envelopes_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<Envelope>> {
+        sqlx::query("SELECT seq, payload FROM slack_envelope WHERE acted IS NULL AND seq > $2 ORDER BY seq LIMIT $1")
             .bind(i64::from(most))
+            .bind(seq)
             .fetch_all(&mut *self.read().await?)
             .await
             .context("can't read the events of Slack")?

@@ -101,6 +101,7 @@ impl Rig {
             memory: None,
             disk: None,
             slack_channel: None,
+            slack: Default::default(),
             schedule: None,
             daily_prompt: None,
             init_prompt: None,

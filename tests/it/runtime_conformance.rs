@@ -50,6 +50,7 @@ fn candidate(name: &'static str, runtime: RuntimeConfig, version: &str) -> Candi
         memory: None,
         disk: None,
         slack_channel: None,
+        slack: Default::default(),
         schedule: None,
         daily_prompt: Some(WORDS.into()),
         init_prompt: Some(WORDS.into()),

@@ -1,23 +1,13 @@
 //! The status channel: news of the box are told there in order, once, and not more often than people can bear.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use fleetd::model::{Clock, Notice};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use crate::support::bridge::{House, NOBODYS, PR, Running};
+use crate::support::bridge::{House, Moved, NOBODYS, PR, Running};
 use crate::support::slack::Script;
 use crate::support::wait::until;
-
-/// A clock that a test moves.
-#[derive(Debug, Default)]
-struct Moved(Mutex<SignedDuration>);
-
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        Timestamp::now() + *self.0.lock().unwrap()
-    }
-}
 
 struct Box {
     house: House,

@@ -1,12 +1,14 @@
 //! The bridge in this process, with a real database, against the fake Slack.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fleetd::config::Rights;
 use fleetd::model::{Clock, Fact, NewPrompt, Outcome, PromptId, Slug, Source, SystemClock};
-use fleetd::slack::{BridgeStatus, SlackOptions, Timing, Wakes, run};
+use fleetd::slack::{Ask, BridgeStatus, FleetRights, SlackOptions, Timing, Wakes, run};
 use fleetd::store::{RecordBatch, Store};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -17,11 +19,23 @@ pub const PR: &str = "C00000001";
 pub const REVIEWER: &str = "C00000002";
 pub const NOBODYS: &str = "C00000003";
 
+/// A clock that a test moves.
+#[derive(Debug, Default)]
+pub struct Moved(pub Mutex<SignedDuration>);
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.0.lock().unwrap()
+    }
+}
+
 /// A box with two agents whose names begin alike, and a channel that is nobody's.
 pub struct House {
     pub slack: FakeSlack,
     pub store: Store,
     pub options: SlackOptions,
+    /// Who may do what, from now on.
+    pub rights: watch::Sender<Arc<FleetRights>>,
     _directory: tempfile::TempDir,
     path: PathBuf,
 }
@@ -30,6 +44,7 @@ pub struct House {
 pub struct Running {
     pub status: watch::Receiver<BridgeStatus>,
     pub inbox: mpsc::UnboundedReceiver<Slug>,
+    pub asks: mpsc::UnboundedReceiver<Ask>,
     pub wake: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -59,6 +74,8 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fleet.db");
         let store = Store::open(&path).await.unwrap();
+        let everybody = ["pr", "pr-reviewer"].map(|agent| (slug(agent), Rights::default()));
+        let rights = watch::Sender::new(Arc::new(everybody.to_vec()));
         let options = SlackOptions {
             bot_token: BOT_TOKEN.to_owned().into(),
             app_token: APP_TOKEN.to_owned().into(),
@@ -66,9 +83,10 @@ impl House {
             agents: vec![(slug("pr"), "#agent-pr".into()), (slug("pr-reviewer"), REVIEWER.into())],
             status_channel: None,
             redaction: fleetd::redact::Redaction::new().unwrap(),
+            rights: rights.subscribe(),
             timing: timing(),
         };
-        Self { slack, store, options, _directory: directory, path }
+        Self { slack, store, options, rights, _directory: directory, path }
     }
 
     pub fn start(&self) -> Running {
@@ -79,12 +97,13 @@ impl House {
         self.slack.measure_by(Arc::clone(&clock));
         let (status_sender, status) = watch::channel(BridgeStatus::default());
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
+        let (asks_sender, asks) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let wake = Arc::new(Notify::new());
-        let wakes = Wakes { outbox: Arc::clone(&wake), inbox: inbox_sender };
+        let wakes = Wakes { outbox: Arc::clone(&wake), inbox: inbox_sender, asks: asks_sender };
         let shutdown = async move { stopped.await.unwrap_or(()) };
         let task = tokio::spawn(run(self.options.clone(), self.store.clone(), clock, wakes, status_sender, shutdown));
-        Running { status, inbox, wake, stop: Some(stop), task }
+        Running { status, inbox, asks, wake, stop: Some(stop), task }
     }
 
     /// A bridge that is up.

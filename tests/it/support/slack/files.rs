@@ -20,19 +20,10 @@ pub struct File {
     pub shown: Vec<(String, String)>,
 }
 
-/// Words to one person alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whisper {
-    pub channel: String,
-    pub user: String,
-    pub text: String,
-}
-
 #[derive(Default)]
 pub(super) struct Unseen {
     pub(super) host: String,
     pub(super) files: BTreeMap<String, File>,
-    pub(super) whispers: Vec<Whisper>,
     pub(super) statuses: Vec<(String, String, String)>,
     pub(super) blocks: BTreeMap<(String, String), Value>,
 }
@@ -94,11 +85,6 @@ impl FakeSlack {
     /// The files that were asked for.
     pub fn files(&self) -> Vec<File> {
         lock(&self.world).unseen.files.values().cloned().collect()
-    }
-
-    /// What was said to one person alone.
-    pub fn whispers(&self) -> Vec<Whisper> {
-        lock(&self.world).unseen.whispers.clone()
     }
 
     /// What was shown of agents at work: channel, thread, words.

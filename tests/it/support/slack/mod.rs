@@ -3,6 +3,7 @@
 
 mod files;
 mod limits;
+mod people;
 mod socket;
 mod strict;
 mod web;
@@ -28,15 +29,17 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 9] = [
+pub const MANIFEST_SCOPES: [&str; 11] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
     "chat:write",
+    "commands",
     "files:write",
     "groups:history",
     "groups:read",
     "reactions:write",
+    "usergroups:read",
     "users:read",
 ];
 
@@ -80,6 +83,9 @@ struct World {
     revoked: bool,
     silent: bool,
     page: usize,
+    people: people::People,
+    /// Methods that fail, whoever calls them.
+    broken: HashSet<String>,
     clock: u64,
     /// The scopes that the bot token was given.
     scopes: Vec<String>,
@@ -128,11 +134,16 @@ impl FakeSlack {
             world.messages.insert((*id).to_owned(), Vec::new());
         }
         world.users.insert("UANN".to_owned(), "Ann".to_owned());
+        // Nobody has a name to show for them.
+        for user in ["UBOB", "U0ANN"] {
+            world.users.insert(user.to_owned(), String::new());
+        }
         let world = Arc::new(Mutex::new(world));
         let address = http.local_addr().unwrap();
         let shared = Shared { world: Arc::clone(&world), sockets: ws.local_addr().unwrap() };
         let app = Router::new().route("/api/{method}", axum::routing::any(web::call));
-        let app = app.route("/upload/{id}", axum::routing::post(files::fill)).with_state(shared);
+        let app = app.route("/upload/{id}", axum::routing::post(files::fill));
+        let app = app.route("/commands/{id}", axum::routing::post(people::answered)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
         let tasks = vec![
             tokio::spawn(async move { axum::serve(http, app).await.unwrap() }),
@@ -364,7 +375,7 @@ impl World {
         self.clock += 1;
         let envelope = format!("envelope-{}", self.clock);
         let frame = json!({
-            "type": "events_api", "envelope_id": envelope, "payload": payload, "accepts_response_payload": false,
+            "type": people::kind(&payload), "envelope_id": envelope, "payload": payload, "accepts_response_payload": false,
             "retry_attempt": attempt, "retry_reason": if attempt == 0 { "" } else { "timeout" },
         });
         self.unacked.insert(envelope, (payload, attempt, Instant::now()));

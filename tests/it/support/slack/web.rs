@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::files::Whisper;
 use super::limits::TooMany;
 use super::{APP_TOKEN, BOT_TOKEN, BOT_USER, Script, Shared, World, lock, strict};
 
@@ -49,6 +48,9 @@ pub(super) async fn call(
         Some(Script::Error(error)) => return axum::Json(json!({"ok": false, "error": error})).into_response(),
         Some(Script::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
         Some(Script::LoseAnswer) | None => {}
+    }
+    if lock(&shared.world).broken.contains(&method) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let answer = perform(&shared, &method, &verb, &headers, &query, &body);
     if scripted == Some(Script::LoseAnswer) {
@@ -113,6 +115,7 @@ fn perform(
             | "conversations.history"
             | "files.getUploadURLExternal"
             | "users.info"
+            | "usergroups.users.list"
     );
     world.unseen.host = header(header::HOST).to_owned();
     if reads && !(verb == Method::GET && body.is_empty()) {
@@ -173,9 +176,11 @@ impl World {
                 self.paged(arguments, "channels", all)
             }
             "users.info" => match self.users.get(required("user")?) {
-                Some(name) => Ok(json!({"user": {"id": text("user"), "name": "n", "profile": {"display_name": name}}})),
+                Some(name) => Ok(self.people.account(text("user").unwrap(), name)),
                 None => Err("user_not_found"),
             },
+            "usergroups.users.list" => self.people.group_users(required("usergroup")?),
+            "views.publish" => self.people.publish(arguments),
             "chat.postMessage" => {
                 let channel = self.known(required("channel")?)?;
                 let words = self.words(arguments)?;
@@ -232,8 +237,7 @@ impl World {
                 if self.outside.contains(&channel) {
                     return Err("user_not_in_channel");
                 }
-                self.unseen.whispers.push(Whisper { channel, user, text });
-                Ok(json!({"message_ts": self.next_ts()}))
+                self.people.whisper(&channel, &user, &text)
             }
             "assistant.threads.setStatus" => {
                 let channel = self.known(required("channel_id")?)?;
