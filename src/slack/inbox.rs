@@ -12,9 +12,7 @@ use super::from_slack::{Decision, Directory, decide, users_in};
 use super::people::{PAUSE, Verdict, check};
 use super::{Bridge, interaction, wording_fleet};
 use crate::model::{NewPrompt, Slug};
-use crate::store::slack::{
-    Envelope, NewOutboxRow, OutboxAction, Said, Thread, close_envelope, insert_thread,
-};
+use crate::store::slack::{Envelope, NewOutboxRow, OutboxAction, Said, Thread, close_envelope, insert_thread};
 use crate::store::slack_people::last_outbox_key;
 use crate::store::{Inserted, Write, insert_prompt};
 

@@ -9,7 +9,6 @@
 //! Must never happen here: a mention in an agent's text that pings anybody, a link that was not written as one, a message that
 //! Slack refuses for its size, a word that is lost.
 
-mod blocks;
 mod inline;
 mod pack;
 mod parts;
@@ -19,9 +18,9 @@ mod summary;
 mod table;
 mod write;
 
-use self::blocks::Block;
 use self::parts::Part;
 use super::split::{self, FENCE, MOST, pack, units};
+use crate::model::blocks::Block;
 use crate::model::text::printable;
 
 pub(super) use inline::escape;

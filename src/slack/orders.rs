@@ -15,7 +15,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use url::Url;
-use uuid::Uuid;
 
 use super::arrival::Command;
 use super::authority::{Act, Permit};

@@ -49,11 +49,6 @@ impl House {
         self.slack.messages_in(channel, Some(thread)).into_iter().map(|message| message.text).collect()
     }
 
-    async fn all_said(&self) {
-        until("the outbox is empty", || async { self.store.outbox_heads().await.unwrap().is_empty().then_some(()) })
-            .await;
-    }
-
     /// Wakes the outbox, as anything that a person says does.
     async fn stir(&self, bridge: &mut Running) {
         self.slack.human_says(REVIEWER, None, "UANN", "look again");

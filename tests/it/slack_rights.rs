@@ -51,11 +51,10 @@ impl House {
         .await;
     }
 
-    /// Everything that was to be said is said.
-    async fn all_said(&self) {
+    /// Everything that arrived is settled, and what was to be said of it is said.
+    async fn quiet(&self) {
         self.settled().await;
-        until("the outbox is empty", || async { self.store.outbox_heads().await.unwrap().is_empty().then_some(()) })
-            .await;
+        self.all_said().await;
     }
 
     async fn bodies(&self) -> Vec<String> {
@@ -121,7 +120,7 @@ async fn whoever_may_not_steer_is_refused_alone_by_every_way_in_and_the_agent_is
     house.settled().await;
     assert_eq!(house.bodies().await, ["a member's words"]);
     assert!(bridge.asks.try_recv().is_err());
-    house.all_said().await;
+    house.quiet().await;
     for (user, why) in [("UGUEST", "guests"), ("UALIEN", "other workspaces"), ("UANN", "lists others")] {
         let told = house.slack.whispers(user);
         assert_eq!(told.len(), 1, "once an hour, however often they try: {told:?}");
@@ -202,7 +201,7 @@ async fn nobody_is_refused_by_what_they_were_and_nobody_keeps_for_long_what_they
     house.slack.person("UGUEST", "Gus", json!({"is_ultra_restricted": true}));
     later(&clock, 6);
     house.slack.human_says(PR, None, "UGUEST", "as a guest again");
-    house.all_said().await;
+    house.quiet().await;
     assert_eq!(house.bodies().await, ["as a member"]);
     assert_eq!(house.slack.whispers("UGUEST").len(), 1, "told within the hour");
     later(&clock, 60);

@@ -3,9 +3,9 @@
 use pulldown_cmark::Alignment;
 
 use super::super::split::{unfenced, units};
-use super::blocks::{Align, Block, Cell, Column, RichLine, Run, Style};
 use super::parts::{Mark, Span, Table, bare};
 use super::ping::neutral;
+use crate::model::blocks::{Align, Block, Cell, Column, RichLine, Run, Style};
 
 /// Slack's limits of one table. The last one is for the text of all cells.
 const ROWS: usize = 100;

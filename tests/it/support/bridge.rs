@@ -89,6 +89,12 @@ impl House {
         Self { slack, store, options, rights, _directory: directory, path }
     }
 
+    /// Everything that was to be said is said.
+    pub async fn all_said(&self) {
+        until("the outbox is empty", || async { self.store.outbox_heads().await.unwrap().is_empty().then_some(()) })
+            .await;
+    }
+
     pub fn start(&self) -> Running {
         self.start_at(Arc::new(SystemClock))
     }
