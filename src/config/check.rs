@@ -44,6 +44,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "stagger",
     "launchStagger",
     "retireAfter",
+    "catchUp",
     "statusChannel",
     "idleStop",
     "tmux",
@@ -99,6 +100,7 @@ fn fleet(judge: &mut Judge<'_>, root: &Node, context: &Context<'_>) -> Option<Fl
         stagger: MINUTE * 2,
         launch_stagger: SECOND * 3,
         retire_after: DAY * 7,
+        catch_up: MINUTE * 60 * 12,
         status_channel: None,
         idle_stop: None,
         rule: Some(NEVER_MERGE.to_owned()),
@@ -211,6 +213,9 @@ fn times(judge: &mut Judge<'_>, fields: &Fields<'_>, fleet: &mut Fleet) {
     }
     if let Some(after) = time("retireAfter", (Duration::ZERO, DAY * 366), "at most a year") {
         fleet.retire_after = after;
+    }
+    if let Some(most) = time("catchUp", (Duration::ZERO, DAY * 7), "at most a week") {
+        fleet.catch_up = most;
     }
 }
 

@@ -171,6 +171,10 @@ impl Sender {
             self.stopped = None;
         }
         for row in self.bridge.store.outbox_heads().await? {
+            // What is to be said in a channel that is away waits until it is back.
+            if self.bridge.away.has(&row.channel) {
+                continue;
+            }
             if self.busy.contains(&row.lane) || self.calls.len() >= MOST_CALLS {
                 continue;
             }
@@ -207,8 +211,16 @@ impl Sender {
             Answer::Called(Err(error)) | Answer::Looked(Err(error)) => Some(error.clone()),
             _ => None,
         };
-        let settled = settle(row, answer);
         let now = self.bridge.clock.now();
+        if let Some(CallError::Refused { code, .. }) = &error
+            && row.lane != news::LANE
+            && self.bridge.refused_in(&row.channel, code).await
+        {
+            // Nothing was done: it waits for its channel.
+            self.bridge.store.move_outbox(row, &OutboxState::Queued, now).await?;
+            return Ok(());
+        }
+        let settled = settle(row, answer);
         self.bridge.store.move_outbox(row, &settled.state, now).await?;
         self.report(row, error.as_ref(), &settled.state);
         let failures = self.held.get(&row.lane).map_or(0, |(failures, _)| *failures) + 1;

@@ -116,9 +116,12 @@ struct Ticket {
     url: String,
 }
 
-#[derive(Deserialize)]
-struct Identity {
-    user_id: String,
+/// Who we are.
+#[derive(Debug, Deserialize)]
+pub(super) struct Identity {
+    pub(super) user_id: String,
+    #[serde(default)]
+    pub(super) team_id: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -214,10 +217,9 @@ impl Web {
         Ok(ticket.url.into())
     }
 
-    /// Our own user id.
-    pub(super) async fn own_user(&self) -> Result<String, CallError> {
-        let identity: Identity = self.post(&self.bot, "auth.test", &Nothing {}).await?;
-        Ok(identity.user_id)
+    /// Our own user and workspace.
+    pub(super) async fn identity(&self) -> Result<Identity, CallError> {
+        self.post(&self.bot, "auth.test", &Nothing {}).await
     }
 
     /// Every channel that the app can see.
@@ -340,7 +342,7 @@ impl Web {
     }
 
     /// The methods that read take no JSON, only a query.
-    async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
+    pub(super) async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
     where
         A: DeserializeOwned + Send,
     {

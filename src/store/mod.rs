@@ -9,6 +9,7 @@
 //! anything: it stores what it is given.
 
 mod activity;
+mod amend;
 mod conversation;
 mod draft;
 mod evidence;
@@ -22,6 +23,7 @@ mod notice;
 mod nudge;
 mod retired;
 pub mod slack;
+pub mod slack_in;
 mod unreadable;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,6 +40,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
+pub use amend::{Amended, edit_prompt, take_back};
 pub use conversation::ConversationRow;
 pub use evidence::EvidenceRow;
 pub use feed::move_feed_cursor;
@@ -252,6 +255,7 @@ fn migrator() -> Migrator {
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
+        (7, "arrivals", include_str!("migrations/0007_arrivals.sql")),
     ];
     Migrator::with_migrations(
         steps

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleetd::slack::{EVENTS, METHODS};
+use fleetd::slack::{EVENTS, FILES_SCOPE, METHODS};
 use serde_json::Value;
 
 fn words(value: &Value) -> BTreeSet<String> {
@@ -15,7 +15,8 @@ fn an_app_made_from_the_manifest_can_do_all_that_the_code_does_and_no_more() {
     let text = std::fs::read_to_string(format!("{root}/slack-manifest.yaml")).unwrap();
     let manifest: Value = serde_saphyr::from_str(&text).unwrap();
     let methods = METHODS.iter().flat_map(|(_, scopes)| scopes.iter().copied());
-    let scopes: BTreeSet<String> = methods.chain(EVENTS.iter().map(|(_, scope)| *scope)).map(str::to_owned).collect();
+    let scopes = methods.chain(EVENTS.iter().map(|(_, scope)| *scope)).chain([FILES_SCOPE]);
+    let scopes: BTreeSet<String> = scopes.map(str::to_owned).collect();
     assert_eq!(words(&manifest["oauth_config"]["scopes"]["bot"]), scopes);
     let events: BTreeSet<String> = EVENTS.iter().map(|(event, _)| (*event).to_owned()).collect();
     assert_eq!(words(&manifest["settings"]["event_subscriptions"]["bot_events"]), events);

@@ -66,6 +66,8 @@ impl House {
             api_url: Some(slack.api_url()),
             agents: vec![(slug("pr"), "#agent-pr".into()), (slug("pr-reviewer"), REVIEWER.into())],
             status_channel: None,
+            inboxes: [(slug("pr"), directory.path().join("pr-files"))].into(),
+            catch_up: Duration::from_secs(12 * 3600),
             timing: timing(),
         };
         Self { slack, store, options, _directory: directory, path }
