@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Bridge;
 use super::arrival::{Callback, Edited, Post};
 use super::from_slack::Directory;
-use super::pace::{Bucket, Pacer, backoff, random};
+use super::pace::{Bucket, Pacer, Rank, backoff, random};
 use super::web::CallError;
 use crate::store::slack_in::{NewEnvelope, Told, Watermark};
 
@@ -231,7 +231,7 @@ impl Reader {
     async fn admit(&mut self, thread: Option<&str>) {
         loop {
             let pacer = if thread.is_some() { &mut self.replies } else { &mut self.history };
-            match pacer.admit(&Bucket::Read, self.bridge.clock.now()) {
+            match pacer.admit(&Bucket::Read, Rank::Answer, self.bridge.clock.now()) {
                 Ok(()) => return,
                 Err(wait) => sleep(wait).await,
             }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Bridge;
 use super::from_slack::Directory;
+use super::liveness;
 use super::to_slack::{Home, Plan, home, plan, steered};
 use crate::model::{Fact, FeedRow, Prompt};
 use crate::store::move_feed_cursor;
@@ -54,7 +55,7 @@ async fn begin(bridge: &Bridge) -> anyhow::Result<()> {
 }
 
 /// Reads on; says whether there may be more.
-async fn pass(bridge: &Bridge, directory: &Directory) -> anyhow::Result<bool> {
+async fn pass(bridge: &Arc<Bridge>, directory: &Directory) -> anyhow::Result<bool> {
     let from = bridge.store.feed_cursor(READER).await?.unwrap_or_default();
     let rows = bridge.store.feed_after(from, BATCH).await?;
     for row in &rows {
@@ -77,6 +78,7 @@ async fn pass(bridge: &Bridge, directory: &Directory) -> anyhow::Result<bool> {
         if !plan.rows.is_empty() {
             bridge.queued.notify_one();
         }
+        liveness::show(bridge, row).await?;
     }
     Ok(rows.len() == BATCH as usize)
 }

@@ -10,7 +10,7 @@ use super::arrival::{Callback, Post};
 use super::plain::plain;
 use super::wording;
 use crate::model::{Mode, NewPrompt, Place, PromptId, Slug, Source};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// The events the app subscribes to, each with the scope it needs; `slack-manifest.yaml` names exactly these.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -146,7 +146,7 @@ pub(super) fn decide(
 }
 
 /// What a person said to an agent.
-struct Said {
+struct Words {
     prompt: NewPrompt,
     thread: Thread,
     root: String,
@@ -159,7 +159,7 @@ fn said(
     directory: &Directory,
     thread: Option<&Thread>,
     names: &BTreeMap<String, String>,
-) -> Result<Said, Box<Decision>> {
+) -> Result<Words, Box<Decision>> {
     let ignore = |reason| Err(Box::new(Decision::Ignore(reason)));
     if post.bot_id.is_some() || post.app_id.is_some() {
         return ignore("a bot's message");
@@ -195,7 +195,7 @@ fn said(
     // A thread that is known keeps its lane: what is said in one thread must stay in one order.
     let known = thread.filter(|thread| thread.agent.as_ref() == Some(agent)).cloned();
     let thread = known.unwrap_or_else(|| thread_of_people(channel, root, Some(agent)));
-    Ok(Said { prompt, thread, root: root.to_owned() })
+    Ok(Words { prompt, thread, root: root.to_owned() })
 }
 
 /// The dedup key of the prompt that a post became.
@@ -265,7 +265,7 @@ fn elsewhere(thread: &Thread, channel: &str, ts: &str) -> Decision {
         dedup_key: format!("elsewhere/{channel}/{ts}"),
         lane: thread.lane.clone(),
         channel: channel.to_owned(),
-        action: OutboxAction::Reply { text: wording::word_elsewhere() },
+        action: OutboxAction::Reply { said: Said::text(wording::word_elsewhere()) },
     };
     Decision::AnswerOnce { thread: thread.clone(), answer }
 }
@@ -276,7 +276,7 @@ pub(super) fn skipped(thread: &Thread, hours: u64) -> NewOutboxRow {
         dedup_key: format!("skipped/{}", thread.lane),
         lane: thread.lane.clone(),
         channel: thread.channel.clone(),
-        action: OutboxAction::Reply { text: wording::skipped(hours) },
+        action: OutboxAction::Reply { said: Said::text(wording::skipped(hours)) },
     }
 }
 
@@ -309,7 +309,7 @@ fn unowned(post: &Post, root: &str) -> Decision {
         dedup_key: format!("unowned/{}", thread.lane),
         lane: thread.lane.clone(),
         channel: post.channel.clone(),
-        action: OutboxAction::Reply { text: wording::unowned_channel() },
+        action: OutboxAction::Reply { said: Said::text(wording::unowned_channel()) },
     };
     Decision::AnswerOnce { thread, answer }
 }

@@ -19,7 +19,7 @@ use super::from_slack::{Decision, Directory, Word, decide, prompt_key, reaction,
 use super::place_in_queue::{ahead, ordinal};
 use super::{Ask, Bridge, Interrupted, command, interaction, wording};
 use crate::model::{NewPrompt, Place, Slug};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Thread, insert_outbox, insert_thread};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread, insert_outbox, insert_thread};
 use crate::store::slack_in::{Envelope, close_envelope, set_muted};
 use crate::store::{Amended, Inserted, Write, edit_prompt, insert_prompt, take_back};
 
@@ -327,7 +327,7 @@ async fn carry_out(bridge: &Bridge, slow: Slow) -> Vec<Effect> {
                     dedup_key: format!("stop/{}/{ts}", thread.channel),
                     lane: thread.lane.clone(),
                     channel: thread.channel.clone(),
-                    action: OutboxAction::Reply { text },
+                    action: OutboxAction::Reply { said: Said::text(text) },
                 };
                 vec![Effect::Say { thread: thread.clone(), row }]
             };
@@ -396,7 +396,7 @@ async fn queue_note(bridge: &Bridge, effect: &Effect) -> anyhow::Result<Option<N
         lane: thread.lane.clone(),
         channel: thread.channel.clone(),
         action: OutboxAction::Reply {
-            text: wording::in_queue(&ordinal(ahead.place), &ahead.behind.0, &ahead.behind.1),
+            said: Said::text(wording::in_queue(&ordinal(ahead.place), &ahead.behind.0, &ahead.behind.1)),
         },
     }))
 }

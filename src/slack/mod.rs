@@ -2,13 +2,14 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `bulletin`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`,
-//! `feed`, `news` and `outbox` do.
+//! `to_slack`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure; `connector`, `socket`, `web`,
+//! `inbox`, `feed`, `news`, `outbox`, `find`, `upload` and `liveness` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
 //! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
 //! error that ends the daemon. A problem is told in [`BridgeStatus`], and the agents work on.
 
+mod amend;
 mod arrival;
 mod away;
 mod bulletin;
@@ -18,10 +19,12 @@ mod connector;
 mod directory;
 mod feed;
 mod fetch;
+mod find;
 mod from_slack;
 mod inbox;
 mod inspect;
 mod interaction;
+mod liveness;
 mod markdown;
 mod news;
 mod outbox;
@@ -33,6 +36,7 @@ mod socket;
 mod split;
 mod status;
 mod to_slack;
+mod upload;
 mod web;
 mod wording;
 
@@ -59,6 +63,7 @@ use away::Away;
 use directory::Names;
 use fetch::Fetcher;
 use from_slack::Directory;
+use liveness::Liveness;
 use status::Board;
 use web::Web;
 
@@ -178,6 +183,7 @@ struct Bridge {
     wakes: Wakes,
     board: Board,
     names: Names,
+    liveness: Liveness,
     /// None until it is known who we are and which channel is whose.
     directory: watch::Sender<Option<Arc<Directory>>>,
     /// Where the app can neither hear nor speak.
@@ -265,6 +271,7 @@ pub async fn run(
         wakes,
         board,
         names: Names::default(),
+        liveness: Liveness::default(),
         directory: watch::Sender::new(None),
         away: Away::default(),
         heard: Mutex::default(),

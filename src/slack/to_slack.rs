@@ -8,7 +8,7 @@ use super::from_slack::thread_of_people;
 use super::markdown;
 use super::wording::{self, RootState};
 use crate::model::{Fact, FeedRow, Outcome, Prompt, Source};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// What is to be stored for one row of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,16 +77,16 @@ fn say(row: &FeedRow, prompt: &Prompt, home: Home, root: Option<RootState<'_>>, 
         // Stored also where it is known: a place that the table forgot is a thread of the agent's all the same.
         Home::Asked(thread) => (thread, Vec::new()),
         Home::Opened(thread) => {
-            let edit = root.map(|state| OutboxAction::EditRoot { text: wording::root(prompt, state) });
+            let edit = root.map(|state| OutboxAction::EditRoot { said: Said::text(wording::root(prompt, state)) });
             (thread, edit.into_iter().collect())
         }
         Home::Unopened { channel } => {
             let thread = Thread { lane: prompt.id.to_string(), agent: Some(prompt.agent.clone()), channel, ts: None };
             let text = wording::root(prompt, root.unwrap_or(RootState::Running));
-            (thread, vec![OutboxAction::Open { text }])
+            (thread, vec![OutboxAction::Open { said: Said::text(text) }])
         }
     };
-    actions.extend(replies.into_iter().map(|text| OutboxAction::Reply { text }));
+    actions.extend(replies.into_iter().map(|text| OutboxAction::Reply { said: Said::text(text) }));
     let rows = actions.into_iter().enumerate().map(|(index, action)| NewOutboxRow {
         dedup_key: format!("feed/{}/{index}", row.seq),
         lane: thread.lane.clone(),
@@ -153,10 +153,14 @@ mod tests {
         let rows = plan(&row, &prompt(place), home).rows;
         rows.iter()
             .map(|row| match &row.action {
-                OutboxAction::Open { text } => format!("{} {} open {text}", row.lane, row.dedup_key),
-                OutboxAction::Reply { text } => format!("{} {} reply {text}", row.lane, row.dedup_key),
-                OutboxAction::EditRoot { text } => format!("{} {} edit {text}", row.lane, row.dedup_key),
-                OutboxAction::React { .. } => "react".to_owned(),
+                OutboxAction::Open { said: Said { text, .. } } => format!("{} {} open {text}", row.lane, row.dedup_key),
+                OutboxAction::Reply { said: Said { text, .. } } => {
+                    format!("{} {} reply {text}", row.lane, row.dedup_key)
+                }
+                OutboxAction::EditRoot { said: Said { text, .. } } => {
+                    format!("{} {} edit {text}", row.lane, row.dedup_key)
+                }
+                other => format!("{other:?}"),
             })
             .collect()
     }

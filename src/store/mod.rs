@@ -21,6 +21,7 @@ mod mirror;
 mod news;
 mod notice;
 mod nudge;
+mod outbox;
 mod retired;
 pub mod slack;
 pub mod slack_in;
@@ -256,6 +257,7 @@ fn migrator() -> Migrator {
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
         (7, "arrivals", include_str!("migrations/0007_arrivals.sql")),
+        (8, "keyed", include_str!("migrations/0008_keyed.sql")),
     ];
     Migrator::with_migrations(
         steps

@@ -189,8 +189,13 @@ pub async fn set_muted(write: &mut Write, place: &Place, muted: Option<Timestamp
 
 /// Whether a row is a post in a thread that is muted. What a root message says of its turn, and reactions, are no posts.
 pub async fn silenced(write: &mut Write, row: &NewOutboxRow) -> anyhow::Result<bool> {
-    if matches!(row.action, OutboxAction::Open { .. } | OutboxAction::EditRoot { .. } | OutboxAction::React { .. }) {
-        return Ok(false);
+    match row.action {
+        OutboxAction::Reply { .. } | OutboxAction::Keyed { .. } | OutboxAction::Upload { .. } => {}
+        OutboxAction::Open { .. }
+        | OutboxAction::EditRoot { .. }
+        | OutboxAction::Whisper { .. }
+        | OutboxAction::React { .. }
+        | OutboxAction::Unreact { .. } => return Ok(false),
     }
     let muted: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM slack_thread t JOIN slack_thread o ON o.channel = t.channel AND o.ts = t.ts \
@@ -241,7 +246,7 @@ pub async fn follow_channel(write: &mut Write, old: &str, new: &str) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::slack::{Thread, insert_thread};
+    use crate::store::slack::{Said, Thread, insert_thread};
 
     async fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
@@ -289,7 +294,7 @@ mod tests {
         insert_thread(&mut write, &thread).await.unwrap();
         for muted in [Some(at(1)), None] {
             set_muted(&mut write, &place, muted).await.unwrap();
-            let reply = row(OutboxAction::Reply { text: "t".into() });
+            let reply = row(OutboxAction::Reply { said: Said::text("t") });
             assert_eq!(silenced(&mut write, &reply).await.unwrap(), muted.is_some());
             let react = row(OutboxAction::React { ts: "1".into(), emoji: "e".into() });
             assert!(!silenced(&mut write, &react).await.unwrap());

@@ -43,6 +43,7 @@ mod slack_in_threads;
 mod slack_manifest;
 mod slack_news;
 mod slack_out;
+mod slack_out_trouble;
 mod slack_socket;
 mod support;
 mod tidy;

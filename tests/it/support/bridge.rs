@@ -78,6 +78,7 @@ impl House {
     }
 
     pub fn start_at(&self, clock: Arc<dyn Clock>) -> Running {
+        self.slack.measure_by(Arc::clone(&clock));
         let (status_sender, status) = watch::channel(BridgeStatus::default());
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
         let (asks_sender, asks) = mpsc::unbounded_channel();

@@ -1,8 +1,11 @@
 //! A strict fake Slack on loopback: the methods of the Web API that are used and Socket Mode, with what the real one rejects.
 //! Whatever the real one would not accept is an error in its words and counted as a violation.
 
+mod files;
+mod limits;
 mod people;
 mod socket;
+mod strict;
 mod web;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
+use fleetd::model::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
@@ -25,12 +29,13 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 10] = [
+pub const MANIFEST_SCOPES: [&str; 11] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
     "chat:write",
     "files:read",
+    "files:write",
     "groups:history",
     "groups:read",
     "reactions:read",
@@ -93,6 +98,8 @@ struct World {
     deaf: bool,
     /// The contents of files, by id.
     files: HashMap<String, Vec<u8>>,
+    limits: limits::Limits,
+    unseen: files::Unseen,
 }
 
 enum Command {
@@ -138,7 +145,8 @@ impl FakeSlack {
         let address = http.local_addr().unwrap();
         let shared = Shared { world: Arc::clone(&world), sockets: ws.local_addr().unwrap() };
         let app = Router::new().route("/api/{method}", axum::routing::any(web::call));
-        let app = app.route("/files/{id}", axum::routing::get(web::file)).with_state(shared);
+        let app = app.route("/files/{id}", axum::routing::get(web::file));
+        let app = app.route("/upload/{id}", axum::routing::post(files::fill)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
         let tasks = vec![
             tokio::spawn(async move { axum::serve(http, app).await.unwrap() }),
@@ -146,6 +154,11 @@ impl FakeSlack {
             tokio::spawn(socket::redeliver(Arc::clone(&world), patience)),
         ];
         Self { world, address, tasks }
+    }
+
+    /// The clock by which Slack's limits are measured; the box's own where no test moves it.
+    pub fn measure_by(&self, clock: Arc<dyn Clock>) {
+        lock(&self.world).limits.measure_by(clock);
     }
 
     pub fn api_url(&self) -> String {
