@@ -10,6 +10,7 @@ use super::to_slack::{Home, Plan, home, plan, steered};
 use crate::model::{Fact, FeedRow, Prompt};
 use crate::store::move_feed_cursor;
 use crate::store::slack::insert_thread;
+use crate::store::slack_in::silenced;
 
 /// The bridge's name as a reader of the feed.
 const READER: &str = "slack";
@@ -56,6 +57,7 @@ async fn pass(bridge: &Arc<Bridge>, directory: &Directory) -> anyhow::Result<boo
     let from = bridge.store.feed_cursor(READER).await?.unwrap_or_default();
     let rows = bridge.store.feed_after(from, BATCH).await?;
     for row in &rows {
+        let fact = &row.fact;
         let plan = planned(bridge, directory, &bridge.clean(row)?).await?;
         let now = bridge.clock.now();
         let mut write = bridge.store.write().await?;
@@ -63,6 +65,10 @@ async fn pass(bridge: &Arc<Bridge>, directory: &Directory) -> anyhow::Result<boo
             insert_thread(&mut write, thread).await?;
         }
         for row in &plan.rows {
+            // A question is asked all the same: without an answer the work would stand still.
+            if !matches!(fact, Fact::Asked { .. }) && silenced(&mut write, row).await? {
+                continue;
+            }
             bridge.queue(&mut write, row, now).await?;
         }
         move_feed_cursor(&mut write, READER, row.seq).await?;

@@ -24,7 +24,8 @@ use super::plain::plain;
 use super::web::https;
 use super::{Ask, Bridge, wording_fleet as wording};
 use crate::model::{Mode, NewPrompt, PromptId, Slug, Source};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Said, close_envelope};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said};
+use crate::store::slack_in::close_envelope;
 
 /// Slack takes answers at a command's own address for half an hour.
 const ANSWERABLE: SignedDuration = SignedDuration::from_mins(25);

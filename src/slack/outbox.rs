@@ -224,6 +224,10 @@ impl Sender {
         let mut heads = self.bridge.store.outbox_heads().await?;
         heads.sort_by_key(|row| (rank(row), row.seq));
         for row in heads {
+            // What is to be said in a channel that is away waits until it is back.
+            if self.bridge.away.has(&row.channel) {
+                continue;
+            }
             let (strand, rank) = (strand(&row), rank(&row));
             let most = if rank == Rank::Progress { MOST_CALLS - KEPT_FREE } else { MOST_CALLS };
             if self.busy.contains(&strand) || self.calls.len() >= most {
@@ -305,6 +309,15 @@ impl Sender {
             _ => None,
         };
         let now = self.bridge.clock.now();
+        if let Some(CallError::Refused { code, .. }) = &error
+            && row.lane != news::LANE
+            && self.bridge.refused_in(&row.channel, code).await
+        {
+            // Nothing was done: it waits for its channel.
+            self.bridge.store.move_outbox(row, &OutboxState::Queued, now).await?;
+            self.held.remove(&strand(row));
+            return Ok(());
+        }
         if let (Job::Call, Some(CallError::Refused { code, .. })) = (job, &error)
             && self.remedied(row, code, now).await?
         {

@@ -93,6 +93,44 @@ pub(super) fn unowned_channel() -> String {
     "No agent of this fleet works in this channel, so nothing was run. Write to an agent in its own channel.".to_owned()
 }
 
+/// An edit of what the agent has got already; for the agent.
+pub(super) fn correction(text: &str) -> String {
+    format!("correction of what was said: {text}")
+}
+
+/// What was said too long ago to be passed on.
+pub(super) fn skipped(hours: u64) -> String {
+    format!(
+        ":fast_forward: This was said more than {hours} h before fleetd came back, so it was not passed on. Say it again if it still counts."
+    )
+}
+
+/// `stop`, `mute` or `unmute` outside of a thread.
+pub(super) fn word_elsewhere() -> String {
+    "`stop`, `mute` and `unmute` count in the thread of the turn that they are meant for. Nothing was done.".to_owned()
+}
+
+/// A prompt waits behind others.
+pub(super) fn in_queue(ordinal: &str, who: &str, text: &str) -> String {
+    format!(":hourglass: {ordinal} in the queue, behind {}: {}", escape(&first_line(who, 60)), escape(text))
+}
+
+/// A turn was to be stopped where none runs.
+pub(super) fn nothing_to_stop() -> String {
+    "No turn of this thread runs, so nothing was stopped.".to_owned()
+}
+
+/// A turn could not be stopped.
+pub(super) fn not_stopped(why: &str) -> String {
+    format!(":warning: The turn could not be stopped: {}", escape(&first_line(why, 300)))
+}
+
+/// The reaction that says: it is stopped; and the one by which people ask for it.
+pub(super) const STOP_EMOJI: &str = "octagonal_sign";
+
+/// The reactions that say: this thread is silent, or heard again.
+pub(super) const MUTE_EMOJI: (&str, &str) = ("mute", "loud_sound");
+
 /// The reaction that says: stored, and will be delivered.
 pub(super) const ACK_EMOJI: &str = "eyes";
 

@@ -84,6 +84,8 @@ impl House {
             status_channel: None,
             redaction: fleetd::redact::Redaction::new().unwrap(),
             rights: rights.subscribe(),
+            inboxes: [(slug("pr"), directory.path().join("pr-files"))].into(),
+            catch_up: Duration::from_secs(12 * 3600),
             timing: timing(),
         };
         Self { slack, store, options, rights, _directory: directory, path }
