@@ -19,7 +19,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac" }
     Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
     Usage { message: "msg_0007", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 6; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 6; echo hi", doing: Running }
     Usage { message: "msg_0010", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
@@ -29,7 +29,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "API Error: 400 the fake model was told to fail" }
     Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
     Usage { message: "msg_0016", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "AskUserQuestion", detail: "Which colour?" }
+    UsedTool { tool: "AskUserQuestion", detail: "Which colour?", doing: Other }
     Usage { message: "msg_0017", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "msg_0020", usage: Usage { input: 123, output: 50 } }
@@ -43,11 +43,11 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "Done: **0123456789an** is `finished`." }
     Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi", doing: Running }
     Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     "#);
@@ -67,13 +67,13 @@ fn a_prompt_that_was_typed_while_a_turn_ran_is_told_as_held_and_then_as_taken_or
     Said { text: "Done: **0123456789c2** is `finished`." }
     Prompt { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 9; echo hi" }
     Usage { message: "msg_0003", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Queued { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
     Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
     Usage { message: "msg_0004", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi", doing: Running }
     Usage { message: "msg_0005", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Prompt { text: "[fleet · cli · root · 0123456789bc]\nslow 3 g2" }
@@ -87,7 +87,7 @@ fn a_prompt_that_was_typed_while_a_turn_ran_is_told_as_held_and_then_as_taken_or
     Said { text: "Done: **0123456789c5** is `finished`." }
     Prompt { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
     Usage { message: "msg_0008", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 30" }
+    UsedTool { tool: "Bash", detail: "sleep 30", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
     TurnEnded { outcome: Interrupted, last_words: None }
     Prompt { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }

@@ -21,7 +21,7 @@ fn a_real_rollout_tells_each_prompt_and_each_word_once() {
     Usage { message: "resp_0005", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 6; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 6; echo hi", doing: Running }
     Usage { message: "resp_0008", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0011", usage: Usage { input: 123, output: 50 } }
@@ -50,7 +50,7 @@ fn a_prompt_that_was_typed_while_it_talked_or_ran_a_tool_or_was_interrupted_is_t
     Usage { message: "resp_0014", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 7; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 7; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 7; echo hi", doing: Running }
     Usage { message: "resp_0016", usage: Usage { input: 123, output: 50 } }
     Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
@@ -58,7 +58,7 @@ fn a_prompt_that_was_typed_while_it_talked_or_ran_a_tool_or_was_interrupted_is_t
     Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
-    UsedTool { tool: "exec_command", detail: "sleep 30" }
+    UsedTool { tool: "exec_command", detail: "sleep 30", doing: Running }
     Usage { message: "resp_0020", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Interrupted, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
@@ -75,7 +75,7 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
     insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered.jsonl"), @r#"
     Conversation { id: "01a1f96a-0428-7740-a99e-5c22209df73b" }
     Taken { text: "[fleet · cli · ann · 0123456789aj]\nask touch /srv/a/file2" }
-    UsedTool { tool: "exec_command", detail: "touch /srv/a/file2" }
+    UsedTool { tool: "exec_command", detail: "touch /srv/a/file2", doing: Running }
     Usage { message: "resp_0001", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0003", usage: Usage { input: 123, output: 50 } }
@@ -87,7 +87,7 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
     Taken { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
     TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors.", blocked: None }, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 4; echo hi", doing: Running }
     Usage { message: "resp_0007", usage: Usage { input: 123, output: 50 } }
     Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Said { text: "Done: **0123456789ar** is `finished`." }
