@@ -2,7 +2,7 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `bulletin`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`,
+//! `to_slack`, `progress`, `bulletin`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`,
 //! `feed`, `news` and `outbox` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
@@ -21,6 +21,7 @@ mod news;
 mod outbox;
 mod pace;
 mod plain;
+mod progress;
 mod socket;
 mod split;
 mod status;

@@ -34,7 +34,11 @@ async fn a_turn_that_did_not_come_from_slack_is_told_below_one_root_that_ends_as
     turn(
         &house,
         &bridge,
-        vec![started(), said("**one**"), Fact::UsedTool { tool: "Bash".into(), detail: "ls".into() }],
+        vec![
+            started(),
+            said("**one**"),
+            Fact::UsedTool { tool: "Bash".into(), detail: "ls".into(), doing: fleetd::model::Doing::Running },
+        ],
     )
     .await;
     house.slack.wait_message("the answer", |message| message.text == "*one*").await;
