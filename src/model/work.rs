@@ -218,11 +218,10 @@ impl Work {
     /// Together with what was done for the same job before.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+        self.seconds = match (self.seconds, before.seconds) {
             (Some(one), Some(other)) => Some(one.saturating_add(other)),
             (one, other) => one.or(other),
         };
-        self.seconds = sum(self.seconds, before.seconds);
         self.tools = self.tools.saturating_add(before.tools);
         self.cost = match (self.cost, before.cost) {
             (Some(one), Some(other)) => Some(one.plus(other)),

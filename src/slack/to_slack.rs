@@ -37,7 +37,7 @@ pub(super) enum Home {
         /// The thread.
         thread: Thread,
         /// The prompt that the root message shows.
-        job: Prompt,
+        job: Box<Prompt>,
     },
     /// Nowhere yet: a root message is due in this channel, the agent's own.
     Unopened {
@@ -66,13 +66,13 @@ pub(super) fn home(prompt: &Prompt, known: Known) -> Home {
     match (&prompt.place, known) {
         // Only the fleet itself goes on with a job; what a person says below it is a turn of its own.
         (Some(_), Known { at_place: Some(thread), job: Some(job), .. }) if prompt.source == Source::Resume => {
-            Home::Opened { thread, job }
+            Home::Opened { thread, job: Box::new(job) }
         }
         // A place that the table forgot is a thread of the agent's all the same.
         (Some(place), Known { at_place, .. }) => Home::Asked(
             at_place.unwrap_or_else(|| thread_of_people(&place.channel, &place.thread, Some(&prompt.agent))),
         ),
-        (None, Known { of_turn: Some(thread), .. }) => Home::Opened { thread, job: prompt.clone() },
+        (None, Known { of_turn: Some(thread), .. }) => Home::Opened { thread, job: Box::new(prompt.clone()) },
         (None, Known { channel: Some(channel), .. }) => Home::Unopened { channel },
         (None, _) => Home::Nowhere,
     }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn opened() -> Home {
-        Home::Opened { thread: thread("0123456789ab"), job: prompt(None) }
+        Home::Opened { thread: thread("0123456789ab"), job: Box::new(prompt(None)) }
     }
 
     fn asked() -> Home {
@@ -426,8 +426,10 @@ mod tests {
     fn a_prompt_that_was_taken_into_another_turn_does_not_wait_for_ever_in_its_root_or_thread() {
         let other = Prompt { id: "abcdefghjkmn".parse().unwrap(), ..prompt(None) };
         let fact = || Fact::Steered { into: other.id.clone() };
-        let there =
-            || Home::Opened { thread: Thread { ts: Some("2.0".into()), ..thread("abcdefghjkmn") }, job: other.clone() };
+        let there = || Home::Opened {
+            thread: Thread { ts: Some("2.0".into()), ..thread("abcdefghjkmn") },
+            job: Box::new(other.clone()),
+        };
         let told = shown(&steered(&row(fact()), &prompt(None), opened(), &other, there()));
         assert!(told[0].contains("abcdefghjkmn feed/7/0 reply") && told[0].contains("steered this turn"), "{told:?}");
         assert_eq!(

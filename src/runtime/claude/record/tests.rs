@@ -181,6 +181,53 @@ fn every_turn_s_last_words_are_said_in_the_transcript_to_the_letter() {
 }
 
 #[test]
+fn a_to_do_list_is_told_as_a_whole_or_task_by_task_and_is_no_tool_s_work() {
+    let call = |name: &str, input: Value| {
+        let block = serde_json::json!({"type": "tool_use", "id": "t", "name": name, "input": input});
+        transcript(&serde_json::json!({"type": "assistant", "message": {"content": [block]}}).to_string())
+    };
+    let result = |kept: Value| {
+        let message = serde_json::json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]});
+        transcript(&serde_json::json!({"type": "user", "message": message, "toolUseResult": kept}).to_string())
+    };
+    let list = serde_json::json!({"todos": [
+        {"content": "read", "status": "completed", "activeForm": "Reading"},
+        {"content": "fix", "status": "in_progress", "activeForm": "Fixing"},
+        {"content": "?", "status": "of next year", "activeForm": "?"},
+    ]});
+    let todo = |text: &str, state| Todo { text: text.into(), state };
+    let whole = vec![todo("read", TodoState::Done), todo("fix", TodoState::Active)];
+    assert_eq!(call("TodoWrite", list), [Record::Todos(TodoChange::All(whole))]);
+    assert_eq!(call("TaskCreate", serde_json::json!({"subject": "read", "description": "d"})), []);
+    let created = serde_json::json!({"task": {"id": "1", "subject": "read"}});
+    let added = TodoChange::Added { id: "1".into(), text: "read".into() };
+    assert_eq!(result(created), [Record::Todos(added)]);
+    let id = || "1".to_owned();
+    for (input, change) in [
+        (
+            serde_json::json!({"taskId": "1", "status": "in_progress"}),
+            Some(TodoChange::Changed { id: id(), text: None, state: Some(TodoState::Active) }),
+        ),
+        (
+            serde_json::json!({"taskId": "1", "subject": "look"}),
+            Some(TodoChange::Changed { id: id(), text: Some("look".into()), state: None }),
+        ),
+        (serde_json::json!({"taskId": "1", "status": "deleted"}), Some(TodoChange::Removed { id: id() })),
+        (serde_json::json!({"taskId": "1", "owner": "x"}), None),
+        (serde_json::json!({"status": "completed"}), None),
+    ] {
+        assert_eq!(call("TaskUpdate", input), change.map(Record::Todos).into_iter().collect::<Vec<_>>());
+    }
+    let edits = Record::UsedTool { tool: "Edit".into(), detail: "/a/b.rs".into(), doing: Doing::Editing };
+    assert_eq!(call("Edit", serde_json::json!({"file_path": "/a/b.rs", "old_string": "x"})), [edits]);
+    let printed = serde_json::json!({"stdout": "opened https://github.com/a/b/pull/7", "stderr": ""});
+    let pull_requests = PullRequest::all_in("https://github.com/a/b/pull/7");
+    assert_eq!(result(printed), [Record::Printed { pull_requests }]);
+    // What a file says that was read is nobody's work.
+    assert_eq!(result(serde_json::json!({"file": {"content": "https://github.com/a/b/pull/8"}})), []);
+}
+
+#[test]
 fn what_the_cli_or_a_sub_agent_writes_is_nobody_s_prompt_and_nobody_s_word() {
     for line in [
         r#"{"type":"user","isMeta":true,"message":{"role":"user","content":"Caveat"}}"#,

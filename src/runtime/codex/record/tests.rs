@@ -97,6 +97,27 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
 }
 
 #[test]
+fn a_plan_is_the_whole_to_do_list_a_patch_names_its_file_and_what_a_command_printed_is_searched_for_pull_requests() {
+    let call = |name: &str, arguments: &str| {
+        let payload = serde_json::json!({"type": "function_call", "name": name, "arguments": arguments});
+        rollout(&serde_json::json!({"type": "response_item", "payload": payload}).to_string())
+    };
+    let todo = |text: &str, state| Todo { text: text.into(), state };
+    let list = vec![todo("read", TodoState::Done), todo("fix", TodoState::Active), todo("test", TodoState::Pending)];
+    let plan = r#"{"explanation":"x","plan":[{"step":"read","status":"completed"},{"step":"fix\nit","status":"in_progress"},{"step":"test","status":"pending"},{"step":"?","status":"of next year"}]}"#;
+    assert_eq!(call("update_plan", plan), [Record::Todos(TodoChange::All(list))]);
+    assert_eq!(call("update_plan", "{"), []);
+    let tests = Record::UsedTool { tool: "exec_command".into(), detail: "make test".into(), doing: Doing::Testing };
+    assert_eq!(call("exec_command", r#"{"cmd":"make test"}"#), [tests]);
+    let patch = r#"{"type":"response_item","payload":{"type":"custom_tool_call","name":"apply_patch","input":"*** Begin Patch\n*** Update File: src/a.rs\n@@"}}"#;
+    let edits = Record::UsedTool { tool: "apply_patch".into(), detail: "src/a.rs".into(), doing: Doing::Editing };
+    assert_eq!(rollout(patch), [edits]);
+    let printed = r#"{"type":"event_msg","payload":{"type":"item_completed","item":{"type":"CommandExecution","aggregated_output":"https://github.com/a/b/pull/7\n"}}}"#;
+    let pull_requests = PullRequest::all_in("https://github.com/a/b/pull/7");
+    assert_eq!(rollout(printed), [Record::Printed { pull_requests }]);
+}
+
+#[test]
 fn a_line_of_next_year_or_half_a_line_says_nothing() {
     for line in [
         r#"{"type":"event_msg","payload":{"type":"dreamed"}}"#,

@@ -363,7 +363,8 @@ fn reply_to(request: &Request) -> Reply {
     })
 }
 
-/// The next step of a to-do list: each CLI keeps it with the tools that it offers.
+/// The next step of a to-do list, with the CLI's own tools for it. Codex 0.169 offers `update_plan` not to every model, and
+/// writes its call into the rollout all the same.
 fn todo_step(request: &Request) -> Option<Reply> {
     let line = request.newest_prompt().lines().find_map(|line| line.trim().strip_prefix("todo "))?;
     let (gate, items) = line.split_once(' ')?;
@@ -372,7 +373,7 @@ fn todo_step(request: &Request) -> Option<Reply> {
     let done = since.filter(|message| message.tool_result).count();
     let state = |index: usize| if index == 0 { "in_progress" } else { "pending" };
     let call = |name, input| Some(Reply::Call { name, input });
-    if request.tools.iter().any(|tool| tool == "update_plan") && done == 0 {
+    if request.tools.iter().any(|tool| tool == "exec_command") && done == 0 {
         let steps = items.iter().enumerate().map(|(index, item)| json!({"step": item, "status": state(index)}));
         return call("update_plan", json!({"plan": steps.collect::<Vec<_>>()}));
     }
