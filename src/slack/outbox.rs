@@ -66,8 +66,6 @@ fn job(row: &OutboxRow) -> Job {
         OutboxAction::Open { .. } => (false, false),
         OutboxAction::Reply { .. } => (true, false),
         OutboxAction::EditRoot { .. } => (true, true),
-        // Its first post can't be repeated; an edit is found by its id all the same.
-        OutboxAction::Keep { .. } => (true, false),
         OutboxAction::React { .. } => (false, true),
     };
     match &row.state {
@@ -82,7 +80,6 @@ fn bucket(row: &OutboxRow, job: Job) -> Bucket {
         (Job::Look, _) => Bucket::Read,
         (_, OutboxAction::Open { .. } | OutboxAction::Reply { .. }) => Bucket::Post { channel: row.channel.clone() },
         (_, OutboxAction::EditRoot { .. }) => Bucket::Update,
-        (_, OutboxAction::Keep { .. }) => Bucket::Keep { channel: row.channel.clone() },
         (_, OutboxAction::React { .. }) => Bucket::React,
     }
 }
@@ -103,7 +100,7 @@ fn settle(row: &OutboxRow, answer: Answer) -> Settled {
         CallError::Unreachable { .. } => Settled { state: before, then: Then::Again },
         CallError::Lost { .. } if looked => Settled { state: before, then: Then::Again },
         CallError::Lost { .. } => match row.action {
-            OutboxAction::Open { .. } | OutboxAction::Reply { .. } | OutboxAction::Keep { .. } => {
+            OutboxAction::Open { .. } | OutboxAction::Reply { .. } => {
                 Settled { state: OutboxState::Ambiguous, then: Then::Soon }
             }
             OutboxAction::EditRoot { .. } | OutboxAction::React { .. } => {
@@ -292,11 +289,6 @@ async fn call(bridge: &Bridge, row: &OutboxRow) -> Result<String, CallError> {
             let ts = row.thread.clone().unwrap_or_default();
             web.update_message(channel, &ts, text, &row.id).await.map(|()| ts)
         }
-        OutboxAction::Keep { key, text } => match bridge.store.kept_message(&row.lane, key).await {
-            Ok(Some(ts)) => web.update_message(channel, &ts, text, &row.id).await.map(|()| ts),
-            Ok(None) => web.post_message(channel, row.thread.as_deref(), text, &row.id).await,
-            Err(error) => Err(CallError::Unreachable { method: "chat.update", what: format!("{error:#}") }),
-        },
         OutboxAction::React { ts, emoji } => web.add_reaction(channel, ts, emoji).await.map(|()| ts.clone()),
     }
 }

@@ -13,11 +13,6 @@ pub(super) enum Bucket {
         /// The channel's id.
         channel: String,
     },
-    /// A channel's progress message: one edit in three seconds is as much as anybody reads.
-    Keep {
-        /// The channel's id.
-        channel: String,
-    },
     /// Edits of the whole app: 50 a minute.
     Update,
     /// Reactions of the whole app: 50 a minute.
@@ -31,7 +26,6 @@ impl Bucket {
     fn allowance(&self) -> (f64, f64) {
         match self {
             Self::Post { .. } => (3.0, 1.25),
-            Self::Keep { .. } => (1.0, 3.0),
             Self::Update | Self::React | Self::Read => (10.0, 1.5),
         }
     }

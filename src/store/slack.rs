@@ -57,13 +57,6 @@ pub enum OutboxAction {
         /// Slack's mrkdwn.
         text: String,
     },
-    /// Posts in its lane's thread the first time, and from then on replaces the text of that message.
-    Keep {
-        /// The message's name in its lane.
-        key: String,
-        /// Slack's mrkdwn.
-        text: String,
-    },
     /// Sets a reaction on a message.
     React {
         /// The message.
@@ -244,18 +237,6 @@ impl Store {
         Ok(moved == 1)
     }
 
-    /// The message that is kept under that name; none while it is not posted.
-    pub async fn kept_message(&self, lane: &str, key: &str) -> anyhow::Result<Option<String>> {
-        sqlx::query_scalar(
-            "SELECT ts FROM slack_outbox WHERE lane = $1 AND state = 'sent' AND action LIKE $2 ORDER BY seq LIMIT 1",
-        )
-        .bind(lane)
-        .bind(kept(key))
-        .fetch_optional(&mut *self.read().await?)
-        .await
-        .context("can't read the outbox")
-    }
-
     /// Rows that will never be sent, with the reason, the latest first.
     pub async fn failed_outbox(&self, most: u32) -> anyhow::Result<Vec<(String, String)>> {
         sqlx::query("SELECT channel, reason FROM slack_outbox WHERE state = 'failed' ORDER BY seq DESC LIMIT $1")
@@ -329,27 +310,8 @@ pub async fn insert_thread(write: &mut Write, thread: &Thread) -> anyhow::Result
     Ok(())
 }
 
-/// The actions that keep the message of that name, as a pattern.
-fn kept(key: &str) -> String {
-    format!("{{\"do\":\"keep\",\"key\":\"{key}\",%")
-}
-
-/// Queues a row under `id`; the same dedup key again is the same row. What a kept message was to become, and no call was
-/// begun for, is replaced by what it is to become now.
+/// Queues a row under `id`; the same dedup key again is the same row.
 pub async fn insert_outbox(write: &mut Write, id: &str, row: &NewOutboxRow, now: Timestamp) -> anyhow::Result<()> {
-    if let OutboxAction::Keep { key, .. } = &row.action {
-        let replaced =
-            sqlx::query("UPDATE slack_outbox SET action = $1 WHERE lane = $2 AND state = 'queued' AND action LIKE $3")
-                .bind(to_json(&row.action)?)
-                .bind(&row.lane)
-                .bind(kept(key))
-                .execute(write.connection())
-                .await
-                .context("can't replace a message to Slack")?;
-        if replaced.rows_affected() > 0 {
-            return Ok(());
-        }
-    }
     sqlx::query(
         "INSERT INTO slack_outbox (id, dedup_key, lane, channel, action, state, since) \
          VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT (dedup_key) DO NOTHING",
