@@ -66,7 +66,7 @@ soak: packages agents ## 2,000 crashes of the daemon, ten minutes of random kill
 	FLEET_SOAK=$(INJECTIONS) cargo test --locked --test it -- --nocapture --exact \
 		hostile_crashes::a_daemon_killed_at_any_step_loses_no_prompt_and_types_none_twice
 	FLEET_CHAOS=$(CHAOS) cargo test --locked --test it -- --nocapture --test-threads 1 chaos::
-	cargo test --locked --lib -- --ignored ticking_through_the_changes_of_every_year
+	FLEET_EVERY_YEAR=1 cargo test --locked --lib -- ticking_through_every_kind_of_change
 	FLEET_LOAD=$(LOAD) cargo test --locked --test it -- --nocapture --test-threads 2 real_many::
 
 .PHONY: bench

@@ -1,6 +1,5 @@
 //! Which agents.yaml counts, and reading it.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,11 +28,7 @@ pub enum ConfigError {
 }
 
 fn all(mistakes: &[Mistake]) -> String {
-    let mut text = String::new();
-    for mistake in mistakes {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{mistake}\n");
-    }
+    let text: String = mistakes.iter().map(|mistake| format!("{mistake}\n\n")).collect();
     let file = mistakes.first().map(|mistake| mistake.file.display().to_string()).unwrap_or_default();
     let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
     text + &format!("{count} in {file}: no fleet until it is right")

@@ -6,7 +6,7 @@ use crate::model::Slug;
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The ticker: every pass looks again.
+    /// The ticker: every pass looks again, those of agents at rest every third time.
     Tick,
     /// tmux said that sessions came or went, or the door to it opened or closed.
     Sessions,
@@ -51,8 +51,8 @@ pub enum Agents {
     None,
     /// One.
     One(Slug),
-    /// All.
-    All,
+    /// All but those that are at rest.
+    Due,
 }
 
 /// Which passes an event wakes.
@@ -60,7 +60,7 @@ pub fn wakes(event: &Event) -> Wakes {
     let one = |agent: &Slug| Agents::One(agent.clone());
     match event {
         Event::Tick => {
-            Wakes { supervisor: true, schedule: true, agents: Agents::All, readers: true, ..Wakes::default() }
+            Wakes { supervisor: true, schedule: true, agents: Agents::Due, readers: true, ..Wakes::default() }
         }
         Event::Sessions => Wakes { supervisor: true, ..Wakes::default() },
         Event::Records(agent) => Wakes { agents: one(agent), ..Wakes::default() },
@@ -79,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_event_is_made_good_by_the_next_tick() {
+    fn a_lost_event_is_made_good_by_a_tick() {
         let agent: Slug = "a".parse().unwrap();
         let all = wakes(&Event::Tick);
-        assert!(all.supervisor && all.schedule && all.readers && all.agents == Agents::All);
+        assert!(all.supervisor && all.schedule && all.readers && all.agents == Agents::Due);
         for event in [Event::Records(agent.clone()), Event::Inbox(agent.clone()), Event::Launched(agent.clone())] {
             assert_eq!(wakes(&event).agents, Agents::One(agent.clone()), "{event:?}");
         }

@@ -195,7 +195,9 @@ fn wake(running: &Arc<Running>, event: &Event) {
         Agents::One(slug) => {
             running.roster().all().filter(|post| *post.slug() == slug).for_each(|post| post.wake.notify_one());
         }
-        Agents::All => running.roster().all().for_each(|post| post.wake.notify_one()),
+        Agents::Due => {
+            running.roster().all().filter(|post| post.rest.is_over()).for_each(|post| post.wake.notify_one())
+        }
     }
     if wakes.readers {
         running.news.send_modify(|news| *news = news.wrapping_add(1));

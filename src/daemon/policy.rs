@@ -26,13 +26,14 @@ const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
 /// What an agent that a limit cut off is told.
 const GO_ON: &str = "Your last turn was cut off by a limit that is over now. Go on where you stopped.";
 
-/// Looks at one agent and does what its state asks for. Its records must have been read before.
+/// Looks at one agent and does what its state asks for. Its records must have been read before. Says whether nothing was to be
+/// looked at: no time that goes by changes that.
 pub async fn pass(
     running: &Running,
     post: &AgentPost,
     setup: &AgentSetup,
     conversation: &Conversation,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let slug = post.slug();
     let news = !post.note_cut_known();
     let cut = look_up_cut(running, post, setup, conversation, news).await.inspect_err(|_| post.forget_cut())?;
@@ -43,7 +44,7 @@ pub async fn pass(
     let starts = running.supervisor.starts_in_vain(slug);
     let told = post.seen().told_blocked != Some(false);
     if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() && !told {
-        return Ok(());
+        return Ok(true);
     }
     let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
     let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
@@ -72,7 +73,7 @@ pub async fn pass(
         call_off(running, slug).await?;
         post.set_told_blocked(false);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// When the session of an agent ends that agents.yaml does not name any more; none of one that it names.

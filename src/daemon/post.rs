@@ -2,6 +2,7 @@
 //! that no two passes ever work for one agent.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -12,6 +13,9 @@ use crate::model::{ContextUse, LaunchFile, Slug};
 use crate::policy::Cut;
 use crate::runtime::{Activity, AgentSetup};
 use crate::tmux::PaneId;
+
+/// How many ticks an agent sleeps through that is at rest. A pass costs some seven trips to the store.
+const RESTS: u8 = 2;
 
 /// One agent in the running fleet.
 pub struct AgentPost {
@@ -29,6 +33,8 @@ pub struct AgentPost {
     pub restart: Wishes,
     /// What only a look at tmux or a pass can tell; a cache, made anew by every pass.
     seen: Mutex<Seen>,
+    /// Whether ticks need wake it.
+    pub rest: Rest,
     /// Held while its records are read: two readings at once would tell the same twice.
     pub reading: tokio::sync::Mutex<()>,
 }
@@ -65,6 +71,7 @@ impl AgentPost {
             wake: Notify::new(),
             restart: Wishes::default(),
             seen: Mutex::default(),
+            rest: Rest::default(),
             reading: tokio::sync::Mutex::default(),
         }
     }
@@ -189,5 +196,39 @@ impl AgentPost {
     /// All of it.
     pub fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How many more ticks need not wake an agent.
+#[derive(Debug, Default)]
+pub struct Rest(AtomicU8);
+
+impl Rest {
+    /// Notes whether its last pass found nothing that time alone could change: then only every third tick looks whether an
+    /// event was lost.
+    pub fn set(&self, at_rest: bool) {
+        self.0.store(if at_rest { RESTS } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether this tick is to wake it; to be asked once for each tick.
+    pub fn is_over(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_at_rest_is_looked_at_every_third_tick_and_any_other_at_every_one() {
+        let rest = Rest::default();
+        let ticks = |count: usize| (0..count).map(|_| rest.is_over()).collect::<Vec<_>>();
+        assert_eq!(ticks(3), [true; 3]);
+        rest.set(true);
+        assert_eq!(ticks(4), [false, false, true, true]);
+        rest.set(true);
+        rest.set(false);
+        assert_eq!(ticks(1), [true]);
     }
 }

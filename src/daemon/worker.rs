@@ -61,6 +61,7 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
 }
 
 async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
+    post.rest.set(false);
     let setup = post.setup_of_process();
     if let (Identity::LockFile { .. }, Some(pane)) = (setup.runtime.identity(), post.pane()) {
         // A prompt that went to a conversation that nobody reads would look lost, and be typed again.
@@ -79,7 +80,7 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         return Ok(Some(Duration::ZERO));
     }
     let restart = restart::pass(running, post, &setup, &conversation, progress.again).await?;
-    policy::pass(running, post, &setup, &conversation).await?;
+    let at_rest = policy::pass(running, post, &setup, &conversation).await? && restart.is_none() && !progress.again;
     let report = running.delivery.pass(&running.target(post, &setup, &conversation)).await?;
     for (prompt, state) in &report.moved {
         tracing::debug!(agent = %post.slug(), %prompt, state = state.as_str(), "prompt moved on");
@@ -88,6 +89,9 @@ async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> a
         }
     }
     post.set_hold(report.hold.map(|hold| hold.to_string()));
+    // Where a lock file names the conversation, nothing but the pass's own look tells of another one.
+    let told = !matches!(setup.runtime.identity(), Identity::LockFile { .. });
+    post.rest.set(told && at_rest && !report.open);
     if !report.moved.is_empty() || report.told {
         running.tell(Event::Progress(post.slug().clone()));
     }

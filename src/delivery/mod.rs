@@ -88,6 +88,8 @@ pub struct Report {
     pub hold: Option<Hold>,
     /// Whether an author was told that a prompt waits.
     pub told: bool,
+    /// Whether anything is open: a prompt that is not settled, a draft to be given back.
+    pub open: bool,
 }
 
 impl Report {

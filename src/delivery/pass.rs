@@ -48,6 +48,7 @@ impl Delivery {
         if prompts.is_empty() && aside.is_none() {
             return Ok(report);
         }
+        report.open = true;
         let records = self.store.open_evidence(slug).await?;
         let mut open = Open { records, prompts, uncertain: Vec::new() };
         self.settle_without_a_look(target, &mut open, &mut report).await?;

@@ -4,6 +4,7 @@
 //! is passed in by whoever owns one.
 
 mod blocked;
+pub mod blocks;
 mod clock;
 mod feed;
 pub mod launch;

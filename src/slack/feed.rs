@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Bridge;
 use super::from_slack::Directory;
+use super::liveness;
 use super::progress::{Ending, Progress, is_progress_only, shows};
 use super::to_slack::{Home, Known, Plan, home, left_over, plan, steered};
 use crate::model::{Fact, FeedRow, Prompt, PromptId, Source, StateName};
@@ -50,7 +51,7 @@ pub(super) async fn follow(bridge: Arc<Bridge>) {
 }
 
 /// Reads on, and once there is nothing more settles what nobody will tell; says whether there may be more.
-async fn step(bridge: &Bridge, directory: &Directory, turns: &mut Option<Turns>) -> anyhow::Result<bool> {
+async fn step(bridge: &Arc<Bridge>, directory: &Directory, turns: &mut Option<Turns>) -> anyhow::Result<bool> {
     let turns = match turns {
         Some(turns) => turns,
         None => turns.insert(Turns::load(bridge).await?),
@@ -110,7 +111,7 @@ impl Turns {
 }
 
 /// Reads on; says whether there may be more.
-async fn pass(bridge: &Bridge, directory: &Directory, turns: &mut Turns) -> anyhow::Result<bool> {
+async fn pass(bridge: &Arc<Bridge>, directory: &Directory, turns: &mut Turns) -> anyhow::Result<bool> {
     let from = bridge.store.feed_cursor(READER).await?.unwrap_or_default();
     let rows = bridge.store.feed_after(from, BATCH).await?;
     for (index, row) in rows.iter().enumerate() {
@@ -119,6 +120,10 @@ async fn pass(bridge: &Bridge, directory: &Directory, turns: &mut Turns) -> anyh
         // What follows from a row is stored with the place behind it; a row from which nothing follows can be read again.
         if !plan.is_empty() || later.is_empty() {
             store(bridge, plan, Some(row.seq)).await?;
+        }
+        let works = |row: &FeedRow| matches!(row.fact, Fact::UsedTool { .. } | Fact::Todos { .. });
+        if !works(row) || !later.iter().any(|next| next.turn == row.turn && works(next)) {
+            liveness::show(bridge, row).await?;
         }
     }
     Ok(rows.len() == BATCH as usize)

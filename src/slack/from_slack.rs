@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::plain::plain;
 use super::wording;
 use crate::model::{Mode, NewPrompt, Place, PromptId, Slug, Source};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// The events the app subscribes to, each with the scope it needs; `slack-manifest.yaml` names exactly these.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -218,7 +218,7 @@ fn unowned(post: &Post, root: &str) -> Decision {
         dedup_key: format!("unowned/{}", thread.lane),
         lane: thread.lane.clone(),
         channel: post.channel.clone(),
-        action: OutboxAction::Reply { text: wording::unowned_channel() },
+        action: OutboxAction::Reply { said: Said::text(wording::unowned_channel()) },
     };
     Decision::AnswerOnce { thread, answer }
 }

@@ -2,20 +2,23 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `progress`, `bulletin`, `plain`, `markdown`, `split` and `pace` decide and are pure; `connector`, `socket`, `web`, `inbox`,
-//! `feed`, `news` and `outbox` do.
+//! `to_slack`, `progress`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure; `connector`,
+//! `socket`, `web`, `inbox`, `feed`, `news`, `outbox`, `find`, `upload` and `liveness` do.
 //!
 //! Must never happen here: a message of one channel that reaches another channel's agent; a bot's words that become a
 //! prompt; a second post of what may have been posted, before the thread was read; a token or a socket's URL in a log; an
 //! error that ends the daemon. A problem is told in [`BridgeStatus`], and the agents work on.
 
+mod amend;
 mod bulletin;
 mod connector;
 mod directory;
 mod feed;
+mod find;
 mod from_slack;
 mod inbox;
 mod inspect;
+mod liveness;
 mod markdown;
 mod news;
 mod outbox;
@@ -26,6 +29,7 @@ mod socket;
 mod split;
 mod status;
 mod to_slack;
+mod upload;
 mod web;
 mod wording;
 
@@ -47,6 +51,7 @@ use crate::model::{Clock, Slug};
 use crate::store::Store;
 use directory::Names;
 use from_slack::Directory;
+use liveness::Liveness;
 use status::Board;
 use web::Web;
 
@@ -123,6 +128,7 @@ struct Bridge {
     wakes: Wakes,
     board: Board,
     names: Names,
+    liveness: Liveness,
     /// None until it is known who we are and which channel is whose.
     directory: watch::Sender<Option<Arc<Directory>>>,
     /// An event was stored.
@@ -179,6 +185,7 @@ pub async fn run(
         wakes,
         board,
         names: Names::default(),
+        liveness: Liveness::default(),
         directory: watch::Sender::new(None),
         arrived: Notify::new(),
         queued: Notify::new(),

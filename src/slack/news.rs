@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Bridge;
 use super::bulletin::bulletin;
-use crate::store::slack::{NewOutboxRow, OutboxAction};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said};
 use crate::store::{LaneEnd, NewsPlace};
 
 /// The lane of the status channel's messages.
@@ -96,7 +96,7 @@ async fn pass(bridge: &Bridge) -> anyhow::Result<Option<Duration>> {
         dedup_key: format!("{LANE}/{from}-{to}"),
         lane: LANE.to_owned(),
         channel: channel.clone(),
-        action: OutboxAction::Open { text: bulletin(&news, now) },
+        action: OutboxAction::Open { said: Said::text(bulletin(&news, now)) },
     };
     let id = Uuid::new_v4().simple().to_string();
     if bridge.store.queue_news(&id, &row, NewsPlace { from, to }, replace, now).await? {

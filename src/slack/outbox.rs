@@ -7,18 +7,28 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Bridge;
+use super::amend::{Remedy, remedy};
+use super::find::Wanted;
 use super::news;
-use super::pace::{Bucket, Pacer, backoff, random};
+use super::pace::{Bucket, Pacer, Rank, backoff, random};
+use super::upload::{NewFile, unmistakable};
 use super::web::CallError;
+use crate::model::blocks::Block;
 use crate::store::slack::{OutboxAction, OutboxRow, OutboxState};
 
 /// The most calls at once.
 const MOST_CALLS: usize = 8;
+/// How many of them progress leaves to others.
+const KEPT_FREE: usize = 3;
+/// The least time between two edits of one message that tells how far an agent is.
+const BETWEEN_EDITS: SignedDuration = SignedDuration::from_secs(3);
+/// What could not be said for this long is given up: nobody waits for it any more.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How far the box's clock may be ahead of Slack's.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
@@ -29,8 +39,17 @@ enum Job {
     Call,
     /// Look whether its call was made.
     Look,
-    /// Give it up: the thread it belongs to was never opened.
-    Orphan,
+    /// Nothing yet: it stands below what is to be said before it.
+    Wait,
+    /// Give it up.
+    Drop(&'static str),
+}
+
+/// What goes out in order, one after the other: a lane, and apart from it each message of the lane that is replaced.
+type Strand = (String, Option<String>);
+
+fn strand(row: &OutboxRow) -> Strand {
+    (row.lane.clone(), row.action.key().map(str::to_owned))
 }
 
 /// How a job went.
@@ -61,26 +80,59 @@ enum Then {
     Stop,
 }
 
-fn job(row: &OutboxRow) -> Job {
-    let (in_thread, repeatable) = match row.action {
-        OutboxAction::Open { .. } => (false, false),
-        OutboxAction::Reply { .. } => (true, false),
-        OutboxAction::EditRoot { .. } => (true, true),
-        OutboxAction::React { .. } => (false, true),
-    };
+fn job(row: &OutboxRow, now: Timestamp) -> Job {
+    let untouched = row.state == OutboxState::Queued;
     match &row.state {
-        _ if in_thread && row.thread.is_none() => Job::Orphan,
-        OutboxState::Sending | OutboxState::Ambiguous if !repeatable => Job::Look,
+        OutboxState::Queued if row.behind && row.posted.is_none() => Job::Wait,
+        _ if nature(row).0 && row.thread.is_none() => {
+            Job::Drop("its thread was never opened, because the root message was refused")
+        }
+        _ if untouched && now.duration_since(row.since) > LONGEST_WAIT => Job::Drop("it could not be said for a week"),
+        OutboxState::Sending | OutboxState::Ambiguous if !repeatable(row) => Job::Look,
         _ => Job::Call,
+    }
+}
+
+/// Who gives way to whom. What has buttons is a question.
+fn rank(row: &OutboxRow) -> Rank {
+    let buttons = |block: &Block| matches!(block, Block::Actions { .. });
+    match &row.action {
+        OutboxAction::React { .. } | OutboxAction::Unreact { .. } | OutboxAction::Whisper { .. } => Rank::Question,
+        action if action.said().is_some_and(|said| said.blocks.iter().any(buttons)) => Rank::Question,
+        OutboxAction::Keyed { .. } => Rank::Progress,
+        _ => Rank::Answer,
+    }
+}
+
+/// Whether doing it twice is the same as once.
+fn repeatable(row: &OutboxRow) -> bool {
+    nature(row).1
+}
+
+/// Whether it stands in a thread, and whether doing it twice is the same as once.
+fn nature(row: &OutboxRow) -> (bool, bool) {
+    match row.action {
+        OutboxAction::Open { .. } => (false, false),
+        OutboxAction::Reply { .. } | OutboxAction::Upload { .. } => (true, false),
+        OutboxAction::Keyed { .. } => (true, row.posted.is_some()),
+        OutboxAction::EditRoot { .. } => (true, true),
+        // Nobody can look for what one person was told: told again is better than not told.
+        OutboxAction::Whisper { .. } | OutboxAction::React { .. } | OutboxAction::Unreact { .. } => (false, true),
     }
 }
 
 fn bucket(row: &OutboxRow, job: Job) -> Bucket {
     match (job, &row.action) {
         (Job::Look, _) => Bucket::Read,
-        (_, OutboxAction::Open { .. } | OutboxAction::Reply { .. }) => Bucket::Post { channel: row.channel.clone() },
         (_, OutboxAction::EditRoot { .. }) => Bucket::Update,
+        (_, OutboxAction::Keyed { .. }) if row.posted.is_some() => Bucket::Update,
+        (_, OutboxAction::Open { .. } | OutboxAction::Reply { .. } | OutboxAction::Keyed { .. }) => {
+            Bucket::Post { channel: row.channel.clone() }
+        }
+        (_, OutboxAction::Whisper { .. }) => Bucket::Whisper,
+        (_, OutboxAction::Upload { .. }) => Bucket::Upload,
         (_, OutboxAction::React { .. }) => Bucket::React,
+        (_, OutboxAction::Unreact { .. }) => Bucket::Unreact,
     }
 }
 
@@ -99,13 +151,9 @@ fn settle(row: &OutboxRow, answer: Answer) -> Settled {
         CallError::RateLimited { wait, .. } => Settled { state: before, then: Then::Pause(wait) },
         CallError::Unreachable { .. } => Settled { state: before, then: Then::Again },
         CallError::Lost { .. } if looked => Settled { state: before, then: Then::Again },
-        CallError::Lost { .. } => match row.action {
-            OutboxAction::Open { .. } | OutboxAction::Reply { .. } => {
-                Settled { state: OutboxState::Ambiguous, then: Then::Soon }
-            }
-            OutboxAction::EditRoot { .. } | OutboxAction::React { .. } => {
-                Settled { state: OutboxState::Queued, then: Then::Again }
-            }
+        CallError::Lost { .. } => match repeatable(row) {
+            false => Settled { state: OutboxState::Ambiguous, then: Then::Soon },
+            true => Settled { state: OutboxState::Queued, then: Then::Again },
         },
         CallError::Token { .. } => Settled { state: before, then: Then::Stop },
         CallError::Refused { .. } => {
@@ -122,6 +170,7 @@ pub(super) async fn deliver(bridge: Arc<Bridge>) {
         calls: JoinSet::new(),
         busy: HashSet::new(),
         held: HashMap::new(),
+        edited: HashMap::new(),
         stopped: None,
     };
     loop {
@@ -140,7 +189,7 @@ pub(super) async fn deliver(bridge: Arc<Bridge>) {
                     let wait = sender.trouble(&error);
                     tokio::time::sleep(wait).await;
                 }
-                sender.busy.remove(&row.lane);
+                sender.busy.remove(&strand(&row));
             }
             () = sender.bridge.queued.notified() => {}
             () = tokio::time::sleep(wait) => {}
@@ -152,10 +201,12 @@ struct Sender {
     bridge: Arc<Bridge>,
     pacer: Pacer,
     calls: JoinSet<(OutboxRow, Job, Answer)>,
-    /// Lanes with a call under way.
-    busy: HashSet<String>,
-    /// Lanes that wait, with the number of failures in a row.
-    held: HashMap<String, (u32, Instant)>,
+    /// Strands with a call under way.
+    busy: HashSet<Strand>,
+    /// Strands that wait, with the number of failures in a row.
+    held: HashMap<Strand, (u32, Instant)>,
+    /// When the messages that tell of progress were edited last.
+    edited: HashMap<Strand, Timestamp>,
     /// Nothing is sent before: the token was refused.
     stopped: Option<Instant>,
 }
@@ -170,24 +221,30 @@ impl Sender {
             }
             self.stopped = None;
         }
-        for row in self.bridge.store.outbox_heads().await? {
-            if self.busy.contains(&row.lane) || self.calls.len() >= MOST_CALLS {
+        let mut heads = self.bridge.store.outbox_heads().await?;
+        heads.sort_by_key(|row| (rank(row), row.seq));
+        for row in heads {
+            let (strand, rank) = (strand(&row), rank(&row));
+            let most = if rank == Rank::Progress { MOST_CALLS - KEPT_FREE } else { MOST_CALLS };
+            if self.busy.contains(&strand) || self.calls.len() >= most {
                 continue;
             }
-            let held = self.held.get(&row.lane).map(|(_, until)| until.saturating_duration_since(Instant::now()));
-            if let Some(wait) = held.filter(|wait| !wait.is_zero()) {
+            let now = self.bridge.clock.now();
+            if let Some(wait) = self.held_back(&strand, rank, now) {
                 next = next.min(wait);
                 continue;
             }
-            let job = job(&row);
-            let now = self.bridge.clock.now();
-            if job == Job::Orphan {
-                let reason = "its thread was never opened, because the root message was refused".to_owned();
-                self.bridge.store.move_outbox(&row, &OutboxState::Failed { reason }, now).await?;
-                next = Duration::ZERO;
-                continue;
+            let job = job(&row, now);
+            match job {
+                Job::Wait => continue,
+                Job::Drop(why) => {
+                    self.drop_row(&row, why, now).await?;
+                    next = Duration::ZERO;
+                    continue;
+                }
+                Job::Call | Job::Look => {}
             }
-            if let Err(wait) = self.pacer.admit(&bucket(&row, job), now) {
+            if let Err(wait) = self.pacer.admit(&bucket(&row, job), rank, now) {
                 next = next.min(wait);
                 continue;
             }
@@ -196,10 +253,50 @@ impl Sender {
                 next = Duration::ZERO;
                 continue;
             }
-            self.busy.insert(row.lane.clone());
+            if rank == Rank::Progress {
+                self.edited.retain(|_, at| now.duration_since(*at).abs() < BETWEEN_EDITS);
+                self.edited.insert(strand.clone(), now);
+            }
+            self.busy.insert(strand);
             self.calls.spawn(perform(Arc::clone(&self.bridge), row, job));
         }
         Ok(next)
+    }
+
+    /// How long a strand still waits after a failure, or after its last edit.
+    fn held_back(&self, strand: &Strand, rank: Rank, now: Timestamp) -> Option<Duration> {
+        let failed = self.held.get(strand).map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        let edited = self.edited.get(strand).filter(|_| rank == Rank::Progress).map(|at| now.duration_since(*at));
+        // A clock that was set back holds nothing up.
+        let edited = edited.filter(|passed| !passed.is_negative()).map(|passed| BETWEEN_EDITS - passed);
+        let edited = edited.and_then(|wait| Duration::try_from(wait).ok());
+        failed.max(edited).filter(|wait| !wait.is_zero())
+    }
+
+    async fn drop_row(&self, row: &OutboxRow, why: &str, now: Timestamp) -> anyhow::Result<()> {
+        tracing::warn!("a message to slack channel {} will not be sent: {why}", row.channel);
+        self.bridge.store.move_outbox(row, &OutboxState::Failed { reason: why.to_owned() }, now).await?;
+        Ok(())
+    }
+
+    /// Does about a refusal what can be done; says whether the row goes on.
+    async fn remedied(&self, row: &OutboxRow, code: &str, now: Timestamp) -> anyhow::Result<bool> {
+        let store = &self.bridge.store;
+        match (remedy(row, code), row.action.key()) {
+            (Some(Remedy::Say(actions)), _) => {
+                tracing::info!(
+                    "slack refused a message to channel {} ({code}): it is said in another form",
+                    row.channel
+                );
+                store.amend_outbox(row, &actions, now).await?;
+                Ok(true)
+            }
+            (Some(Remedy::Anew), Some(key)) if store.forget_keyed(&row.lane, key).await? => {
+                tracing::info!("a message in slack channel {} was deleted: it is posted anew", row.channel);
+                store.move_outbox(row, &OutboxState::Queued, now).await
+            }
+            _ => Ok(false),
+        }
     }
 
     async fn finish(&mut self, row: &OutboxRow, job: Job, answer: Answer) -> anyhow::Result<()> {
@@ -207,16 +304,26 @@ impl Sender {
             Answer::Called(Err(error)) | Answer::Looked(Err(error)) => Some(error.clone()),
             _ => None,
         };
-        let settled = settle(row, answer);
         let now = self.bridge.clock.now();
+        if let (Job::Call, Some(CallError::Refused { code, .. })) = (job, &error)
+            && self.remedied(row, code, now).await?
+        {
+            self.held.remove(&strand(row));
+            return Ok(());
+        }
+        let settled = settle(row, answer);
         self.bridge.store.move_outbox(row, &settled.state, now).await?;
         self.report(row, error.as_ref(), &settled.state);
-        let failures = self.held.get(&row.lane).map_or(0, |(failures, _)| *failures) + 1;
+        let failures = self.held.get(&strand(row)).map_or(0, |(failures, _)| *failures) + 1;
         match settled.then {
             Then::GoOn => {
-                self.held.remove(&row.lane);
+                self.held.remove(&strand(row));
             }
             Then::Again => self.hold(row, failures, backoff(failures, random())),
+            // Slack shows a file a while after it was asked to.
+            Then::Soon if matches!(row.action, OutboxAction::Upload { .. }) => {
+                self.hold(row, failures, self.bridge.timing.look * 10)
+            }
             Then::Soon => self.hold(row, failures, self.bridge.timing.look),
             Then::Pause(wait) => self.pacer.pause(&bucket(row, job), wait, now),
             Then::Stop => self.stopped = Some(Instant::now() + self.bridge.timing.refused),
@@ -225,7 +332,7 @@ impl Sender {
     }
 
     fn hold(&mut self, row: &OutboxRow, failures: u32, wait: Duration) {
-        self.held.insert(row.lane.clone(), (failures, Instant::now() + wait));
+        self.held.insert(strand(row), (failures, Instant::now() + wait));
     }
 
     /// Tells people of what went wrong, and that it is over.
@@ -273,31 +380,51 @@ async fn perform(bridge: Arc<Bridge>, row: OutboxRow, job: Job) -> (OutboxRow, J
             let oldest = row.since.checked_sub(SKEW).unwrap_or(row.since).as_second().max(0);
             // A root message is looked for among the channel's roots, a reply in its thread.
             let thread = row.thread.as_deref().filter(|_| !matches!(row.action, OutboxAction::Open { .. }));
-            Answer::Looked(bridge.web.find_message(&row.channel, thread, &format!("{oldest}.000000"), &row.id).await)
+            let file = file_name(&row);
+            let wanted = file.as_deref().map_or(Wanted::Id(&row.id), Wanted::File);
+            Answer::Looked(bridge.web.find_message(&row.channel, thread, &format!("{oldest}.000000"), wanted).await)
         }
-        Job::Call | Job::Orphan => Answer::Called(call(&bridge, &row).await),
+        Job::Call | Job::Wait | Job::Drop(_) => Answer::Called(call(&bridge, &row).await),
     };
     (row, job, answer)
+}
+
+/// The name under which a row's file is found again.
+fn file_name(row: &OutboxRow) -> Option<String> {
+    match &row.action {
+        OutboxAction::Upload { name, .. } => Some(unmistakable(name, &row.id)),
+        _ => None,
+    }
 }
 
 async fn call(bridge: &Bridge, row: &OutboxRow) -> Result<String, CallError> {
     let (web, channel) = (&bridge.web, row.channel.as_str());
     match &row.action {
-        OutboxAction::Open { text } => web.post_message(channel, None, text, &row.id).await,
-        OutboxAction::Reply { text } => web.post_message(channel, row.thread.as_deref(), text, &row.id).await,
-        OutboxAction::EditRoot { text } => {
+        OutboxAction::Open { said } => web.post_message(channel, None, said, &row.id).await,
+        OutboxAction::EditRoot { said } => {
             let ts = row.thread.clone().unwrap_or_default();
-            web.update_message(channel, &ts, text, &row.id).await.map(|()| ts)
+            web.update_message(channel, &ts, said, &row.id).await.map(|()| ts)
+        }
+        OutboxAction::Reply { said } | OutboxAction::Keyed { said, .. } => match &row.posted {
+            Some(ts) => web.update_message(channel, ts, said, &row.id).await.map(|()| ts.clone()),
+            None => web.post_message(channel, row.thread.as_deref(), said, &row.id).await,
+        },
+        OutboxAction::Whisper { user, thread, said } => web.whisper(channel, user, thread.as_deref(), said).await,
+        OutboxAction::Upload { title, content, said, .. } => {
+            let name = file_name(row).unwrap_or_default();
+            let file = NewFile { name: &name, title, content, comment: &said.text };
+            web.upload(channel, row.thread.as_deref(), file).await
         }
         OutboxAction::React { ts, emoji } => web.add_reaction(channel, ts, emoji).await.map(|()| ts.clone()),
+        OutboxAction::Unreact { ts, emoji } => web.remove_reaction(channel, ts, emoji).await.map(|()| ts.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+    use crate::model::blocks::{Button, Text};
+    use crate::store::slack::Said;
 
     fn row(action: OutboxAction, state: OutboxState, thread: Option<&str>) -> OutboxRow {
         OutboxRow {
@@ -306,6 +433,8 @@ mod tests {
             lane: "lane".into(),
             channel: "C1".into(),
             thread: thread.map(str::to_owned),
+            posted: None,
+            behind: false,
             action,
             state,
             since: Timestamp::UNIX_EPOCH,
@@ -313,19 +442,79 @@ mod tests {
     }
 
     fn open() -> OutboxAction {
-        OutboxAction::Open { text: "t".into() }
+        OutboxAction::Open { said: Said::text("t") }
     }
 
     fn reply() -> OutboxAction {
-        OutboxAction::Reply { text: "t".into() }
+        OutboxAction::Reply { said: Said::text("t") }
     }
 
     fn edit() -> OutboxAction {
-        OutboxAction::EditRoot { text: "t".into() }
+        OutboxAction::EditRoot { said: Said::text("t") }
     }
 
     fn react() -> OutboxAction {
         OutboxAction::React { ts: "1.0".into(), emoji: "eyes".into() }
+    }
+
+    fn keyed() -> OutboxAction {
+        OutboxAction::Keyed { key: "k".into(), said: Said::text("t") }
+    }
+
+    fn upload() -> OutboxAction {
+        OutboxAction::Upload { name: "a.md".into(), title: "A".into(), content: "c".into(), said: Said::text("t") }
+    }
+
+    fn whisper() -> OutboxAction {
+        OutboxAction::Whisper { user: "U1".into(), thread: None, said: Said::text("t") }
+    }
+
+    fn unreact() -> OutboxAction {
+        OutboxAction::Unreact { ts: "1.0".into(), emoji: "eyes".into() }
+    }
+
+    const ORPHAN: Job = Job::Drop("its thread was never opened, because the root message was refused");
+
+    #[test]
+    fn a_question_comes_before_an_answer_and_an_answer_before_progress() {
+        let button = Button { action_id: "a".into(), text: Text::plain("A"), value: String::new(), style: None };
+        let asked = Said { text: "May I?".into(), blocks: vec![Block::Actions { elements: vec![button] }] };
+        for (action, expected) in [
+            (OutboxAction::Keyed { key: "q".into(), said: asked }, Rank::Question),
+            (react(), Rank::Question),
+            (unreact(), Rank::Question),
+            (whisper(), Rank::Question),
+            (open(), Rank::Answer),
+            (reply(), Rank::Answer),
+            (edit(), Rank::Answer),
+            (upload(), Rank::Answer),
+            (keyed(), Rank::Progress),
+        ] {
+            let row = row(action, OutboxState::Queued, Some("1.0"));
+            assert_eq!(rank(&row), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn progress_waits_for_its_place_once_and_is_an_edit_that_may_be_repeated_ever_after() {
+        let now = Timestamp::UNIX_EPOCH;
+        let first = OutboxRow { behind: true, ..row(keyed(), OutboxState::Queued, None) };
+        assert_eq!(job(&first, now), Job::Wait, "its root is not posted yet");
+        let posted = Some("2.0".to_owned());
+        let later = OutboxRow { posted, behind: true, ..row(keyed(), OutboxState::Sending, Some("1.0")) };
+        assert_eq!((job(&later, now), bucket(&later, Job::Call)), (Job::Call, Bucket::Update));
+        let lost = Answer::Called(Err(CallError::Lost { method: "chat.update", what: "w".into() }));
+        assert_eq!(settle(&later, lost), Settled { state: OutboxState::Queued, then: Then::Again });
+    }
+
+    #[test]
+    fn what_nobody_can_be_told_for_a_week_is_given_up_and_not_what_may_have_been_said() {
+        let week = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(7 * 24);
+        let second = SignedDuration::from_secs(1);
+        let waiting = row(reply(), OutboxState::Queued, Some("1.0"));
+        assert_eq!(job(&waiting, week), Job::Call);
+        assert!(matches!(job(&waiting, week + second), Job::Drop(_)));
+        assert_eq!(job(&row(reply(), OutboxState::Sending, Some("1.0")), week + second), Job::Look);
     }
 
     #[test]
@@ -338,14 +527,18 @@ mod tests {
             (reply(), Queued, Some("1.0"), Job::Call),
             (reply(), Sending, Some("1.0"), Job::Look),
             (reply(), Ambiguous, Some("1.0"), Job::Look),
-            (reply(), Queued, None, Job::Orphan),
+            (reply(), Queued, None, ORPHAN),
             (edit(), Sending, Some("1.0"), Job::Call),
-            (edit(), Queued, None, Job::Orphan),
+            (edit(), Queued, None, ORPHAN),
+            (upload(), Ambiguous, Some("1.0"), Job::Look),
+            (keyed(), Sending, Some("1.0"), Job::Look),
+            (whisper(), Sending, None, Job::Call),
+            (unreact(), Ambiguous, None, Job::Call),
             (react(), Sending, None, Job::Call),
         ];
         for (action, state, thread, expected) in rows {
             let row = row(action, state, thread);
-            assert_eq!(job(&row), expected, "{row:?}");
+            assert_eq!(job(&row, Timestamp::UNIX_EPOCH), expected, "{row:?}");
         }
     }
 

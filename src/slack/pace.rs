@@ -17,8 +17,25 @@ pub(super) enum Bucket {
     Update,
     /// Reactions of the whole app: 50 a minute.
     React,
+    /// Reactions of the whole app that are taken off: 20 a minute.
+    Unreact,
+    /// Words to one person alone, of the whole app: 100 a minute.
+    Whisper,
+    /// Files of the whole app: 100 calls a minute, of which each takes one of every method.
+    Upload,
     /// Readings of threads of the whole app: 50 a minute.
     Read,
+}
+
+/// Who gives way where not everything can be said at once; the first goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// A question that an agent waits for, or a word that something was heard.
+    Question,
+    /// What an agent said.
+    Answer,
+    /// How far an agent has come: the latest counts.
+    Progress,
 }
 
 impl Bucket {
@@ -27,6 +44,17 @@ impl Bucket {
         match self {
             Self::Post { .. } => (3.0, 1.25),
             Self::Update | Self::React | Self::Read => (10.0, 1.5),
+            Self::Unreact => (4.0, 3.75),
+            Self::Whisper | Self::Upload => (10.0, 0.75),
+        }
+    }
+
+    /// What progress leaves in it for those before whom it gives way.
+    fn reserve(&self, rank: Rank) -> f64 {
+        match (rank, self) {
+            (Rank::Question | Rank::Answer, _) => 0.0,
+            (Rank::Progress, Self::Post { .. }) => 1.0,
+            (Rank::Progress, _) => 4.0,
         }
     }
 }
@@ -47,8 +75,9 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// Takes one call out of a bucket, or says how long to wait for it.
-    pub(super) fn admit(&mut self, bucket: &Bucket, now: Timestamp) -> Result<(), Duration> {
+    pub(super) fn admit(&mut self, bucket: &Bucket, rank: Rank, now: Timestamp) -> Result<(), Duration> {
         let (most, seconds) = bucket.allowance();
+        let needed = 1.0 + bucket.reserve(rank);
         let level = self.level(bucket, now);
         if level.not_before > now {
             return Err(duration(level.not_before, now));
@@ -57,8 +86,8 @@ impl Pacer {
         let passed = duration(now, level.at).as_secs_f64();
         level.tokens = (level.tokens + passed / seconds).min(most);
         level.at = now;
-        if level.tokens < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - level.tokens) * seconds));
+        if level.tokens < needed {
+            return Err(Duration::from_secs_f64((needed - level.tokens) * seconds));
         }
         level.tokens -= 1.0;
         Ok(())
@@ -110,12 +139,12 @@ mod tests {
     fn a_channel_gets_a_short_burst_and_then_less_than_one_message_a_second() {
         let mut pacer = Pacer::default();
         for _ in 0..3 {
-            assert_eq!(pacer.admit(&post("C1"), at(0)), Ok(()));
+            assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(0)), Ok(()));
         }
-        assert_eq!(pacer.admit(&post("C1"), at(0)), Err(Duration::from_millis(1250)));
-        assert_eq!(pacer.admit(&post("C2"), at(0)), Ok(()), "another channel is not held up");
-        assert_eq!(pacer.admit(&post("C1"), at(1250)), Ok(()));
-        let sent = (0..60_000).filter(|now| pacer.admit(&post("C1"), at(1250 + now)).is_ok()).count();
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(0)), Err(Duration::from_millis(1250)));
+        assert_eq!(pacer.admit(&post("C2"), Rank::Answer, at(0)), Ok(()), "another channel is not held up");
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(1250)), Ok(()));
+        let sent = (0..60_000).filter(|now| pacer.admit(&post("C1"), Rank::Answer, at(1250 + now)).is_ok()).count();
         assert!((46..=48).contains(&sent), "{sent}");
     }
 
@@ -123,16 +152,26 @@ mod tests {
     fn slack_s_retry_after_is_kept_to_and_stops_only_its_own_bucket() {
         let mut pacer = Pacer::default();
         pacer.pause(&post("C1"), Duration::from_secs(7), at(0));
-        assert_eq!(pacer.admit(&post("C1"), at(6_000)), Err(Duration::from_secs(1)));
-        assert_eq!(pacer.admit(&Bucket::React, at(0)), Ok(()));
-        assert_eq!(pacer.admit(&post("C1"), at(7_000)), Ok(()));
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(6_000)), Err(Duration::from_secs(1)));
+        assert_eq!(pacer.admit(&Bucket::React, Rank::Answer, at(0)), Ok(()));
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(7_000)), Ok(()));
+    }
+
+    #[test]
+    fn progress_leaves_room_for_the_answers_that_come_meanwhile() {
+        let mut pacer = Pacer::default();
+        let progress = (0..20).filter(|_| pacer.admit(&Bucket::Update, Rank::Progress, at(0)).is_ok()).count();
+        let answers = (0..20).filter(|_| pacer.admit(&Bucket::Update, Rank::Answer, at(0)).is_ok()).count();
+        assert_eq!((progress, answers), (6, 4));
+        assert_eq!(pacer.admit(&Bucket::Update, Rank::Progress, at(0)), Err(Duration::from_millis(7_500)));
+        assert_eq!(pacer.admit(&Bucket::Update, Rank::Question, at(1_500)), Ok(()));
     }
 
     #[test]
     fn a_clock_that_is_set_back_locks_nothing() {
         let mut pacer = Pacer::default();
-        assert_eq!(pacer.admit(&post("C1"), at(1_000_000)), Ok(()));
-        assert_eq!(pacer.admit(&post("C1"), at(0)), Ok(()));
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(1_000_000)), Ok(()));
+        assert_eq!(pacer.admit(&post("C1"), Rank::Answer, at(0)), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::markdown;
 use super::progress::{Ending, Progress, shows};
 use super::wording::{self, RootState};
 use crate::model::{Fact, FeedRow, Outcome, Prompt, Source, Work};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Thread};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 
 /// What is to be stored for one row of the feed: the threads that may be new, and what to say in each, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,17 +144,17 @@ fn say(key: &str, prompt: &Prompt, home: Home, words: Words<'_>) -> Plan {
         // Stored also where it is known: a place that the table forgot is a thread of the agent's all the same.
         Home::Asked(thread) => (thread, Vec::new()),
         Home::Opened { thread, job } => {
-            let edit = root.map(|state| OutboxAction::EditRoot { text: wording::root(&job, state) });
+            let edit = root.map(|state| OutboxAction::EditRoot { said: Said::text(wording::root(&job, state)) });
             (thread, edit.into_iter().collect())
         }
         Home::Unopened { channel } => {
             let thread = Thread { lane: prompt.id.to_string(), agent: Some(prompt.agent.clone()), channel, ts: None };
             let text = wording::root(prompt, root.unwrap_or(RootState::Running));
-            (thread, vec![OutboxAction::Open { text }])
+            (thread, vec![OutboxAction::Open { said: Said::text(text) }])
         }
     };
-    actions.extend(replies.into_iter().map(|text| OutboxAction::Reply { text }));
-    actions.extend(progress.map(|text| OutboxAction::Keep { key: progress_key(prompt), text }));
+    actions.extend(replies.into_iter().map(|text| OutboxAction::Reply { said: Said::text(text) }));
+    actions.extend(progress.map(|text| OutboxAction::Keyed { key: progress_key(prompt), said: Said::text(text) }));
     let rows = actions.into_iter().enumerate().map(|(index, action)| NewOutboxRow {
         dedup_key: format!("{key}/{index}"),
         lane: thread.lane.clone(),
@@ -276,11 +276,11 @@ mod tests {
         let rows = plan.threads.iter().flat_map(|(_, rows)| rows);
         rows.map(|row| {
             let action = match &row.action {
-                OutboxAction::Open { text } => format!("open {text}"),
-                OutboxAction::Reply { text } => format!("reply {text}"),
-                OutboxAction::EditRoot { text } => format!("edit {text}"),
-                OutboxAction::Keep { key, text } => format!("keep {key}: {text}"),
-                OutboxAction::React { .. } => "react".to_owned(),
+                OutboxAction::Open { said: Said { text, .. } } => format!("open {text}"),
+                OutboxAction::Reply { said: Said { text, .. } } => format!("reply {text}"),
+                OutboxAction::EditRoot { said: Said { text, .. } } => format!("edit {text}"),
+                OutboxAction::Keyed { key, said: Said { text, .. } } => format!("keep {key}: {text}"),
+                other => format!("{other:?}"),
             };
             format!("{} {} {action}", row.lane, row.dedup_key)
         })

@@ -18,22 +18,28 @@ use slack_morphism::prelude::SlackClientHyperConnector;
 use slack_morphism::{SlackApiToken, SlackApiTokenValue, SlackClient};
 
 use super::wording;
+use crate::store::slack::Said;
 
 /// Every method that is called, with the scopes it needs; `slack-manifest.yaml` names exactly these.
 pub const METHODS: &[(&str, &[&str])] = &[
     ("apps.connections.open", &[]),
+    ("assistant.threads.setStatus", &["chat:write"]),
     ("auth.test", &[]),
+    ("chat.postEphemeral", &["chat:write"]),
     ("chat.postMessage", &["chat:write"]),
     ("chat.update", &["chat:write"]),
     ("conversations.history", &["channels:history", "groups:history"]),
     ("conversations.list", &["channels:read", "groups:read"]),
     ("conversations.replies", &["channels:history", "groups:history"]),
+    ("files.completeUploadExternal", &["files:write"]),
+    ("files.getUploadURLExternal", &["files:write"]),
     ("reactions.add", &["reactions:write"]),
+    ("reactions.remove", &["reactions:write"]),
     ("users.info", &["users:read"]),
 ];
 
 /// The kind of metadata by which a message of ours is found again.
-const METADATA_EVENT: &str = "fleet_outbox";
+pub(super) const METADATA_EVENT: &str = "fleet_outbox";
 
 /// Why a call failed, by what the caller must do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,16 +57,16 @@ pub(super) enum CallError {
     #[error("slack refuses the token for {method}: {code}; {}", wording::advice(.code))]
     Token { method: &'static str, code: String },
     /// Slack said no, and will say no again.
-    #[error("slack refuses {method}: {code}; {}", wording::advice(.code))]
+    #[error("slack refuses {method}: {code}; {}{}", wording::advice(.code), lacking(.method, .code))]
     Refused { method: &'static str, code: String },
 }
 
 /// The Web API with our tokens.
 pub(super) struct Web {
     client: SlackClient<SlackClientHyperConnector<HttpsConnector<HttpConnector>>>,
-    bot: SlackApiToken,
+    pub(super) bot: SlackApiToken,
     app: SlackApiToken,
-    limit: Duration,
+    pub(super) limit: Duration,
 }
 
 #[derive(Serialize)]
@@ -77,7 +83,8 @@ struct OutboxName<'a> {
 #[derive(Serialize)]
 struct PostMessage<'a> {
     channel: &'a str,
-    text: &'a str,
+    #[serde(flatten)]
+    said: &'a Said,
     #[serde(skip_serializing_if = "Option::is_none")]
     thread_ts: Option<&'a str>,
     metadata: Metadata<'a>,
@@ -89,12 +96,28 @@ struct PostMessage<'a> {
 struct UpdateMessage<'a> {
     channel: &'a str,
     ts: &'a str,
-    text: &'a str,
+    #[serde(flatten)]
+    said: &'a Said,
     metadata: Metadata<'a>,
 }
 
 #[derive(Serialize)]
-struct AddReaction<'a> {
+struct PostEphemeral<'a> {
+    channel: &'a str,
+    user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread_ts: Option<&'a str>,
+    #[serde(flatten)]
+    said: &'a Said,
+}
+
+#[derive(Deserialize)]
+struct Whispered {
+    message_ts: String,
+}
+
+#[derive(Serialize)]
+struct Reaction<'a> {
     channel: &'a str,
     timestamp: &'a str,
     name: &'a str,
@@ -104,7 +127,7 @@ struct AddReaction<'a> {
 struct Nothing {}
 
 #[derive(Deserialize)]
-struct Done {}
+pub(super) struct Done {}
 
 #[derive(Deserialize)]
 struct Posted {
@@ -122,9 +145,9 @@ struct Identity {
 }
 
 #[derive(Deserialize, Default)]
-struct More {
+pub(super) struct More {
     #[serde(default)]
-    next_cursor: String,
+    pub(super) next_cursor: String,
 }
 
 #[derive(Deserialize)]
@@ -141,33 +164,6 @@ pub(super) struct Channel {
     #[serde(default)]
     pub(super) name: String,
     pub(super) is_member: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Messages {
-    messages: Vec<FoundMessage>,
-    #[serde(default)]
-    response_metadata: More,
-}
-
-#[derive(Deserialize)]
-struct FoundMessage {
-    ts: String,
-    metadata: Option<FoundMetadata>,
-}
-
-#[derive(Deserialize)]
-struct FoundMetadata {
-    #[serde(default)]
-    event_type: String,
-    #[serde(default)]
-    event_payload: FoundName,
-}
-
-#[derive(Deserialize, Default)]
-struct FoundName {
-    #[serde(default)]
-    id: String,
 }
 
 #[derive(Deserialize)]
@@ -256,12 +252,12 @@ impl Web {
         &self,
         channel: &str,
         thread: Option<&str>,
-        text: &str,
+        said: &Said,
         id: &str,
     ) -> Result<String, CallError> {
         let request = PostMessage {
             channel,
-            text,
+            said,
             thread_ts: thread,
             metadata: Metadata { event_type: METADATA_EVENT, event_payload: OutboxName { id } },
             unfurl_links: false,
@@ -271,62 +267,50 @@ impl Web {
         Ok(posted.ts)
     }
 
-    /// Replaces a message's text.
-    pub(super) async fn update_message(&self, channel: &str, ts: &str, text: &str, id: &str) -> Result<(), CallError> {
+    /// Replaces what a message says.
+    pub(super) async fn update_message(&self, channel: &str, ts: &str, said: &Said, id: &str) -> Result<(), CallError> {
         let metadata = Metadata { event_type: METADATA_EVENT, event_payload: OutboxName { id } };
-        let _: Done = self.post(&self.bot, "chat.update", &UpdateMessage { channel, ts, text, metadata }).await?;
+        let _: Done = self.post(&self.bot, "chat.update", &UpdateMessage { channel, ts, said, metadata }).await?;
         Ok(())
+    }
+
+    /// Tells one person something; the name of what they see, by which nobody can find it again.
+    pub(super) async fn whisper(
+        &self,
+        channel: &str,
+        user: &str,
+        thread: Option<&str>,
+        said: &Said,
+    ) -> Result<String, CallError> {
+        let request = PostEphemeral { channel, user, thread_ts: thread, said };
+        let whispered: Whispered = self.post(&self.bot, "chat.postEphemeral", &request).await?;
+        Ok(whispered.message_ts)
     }
 
     /// Sets a reaction; one that is set already is fine.
     pub(super) async fn add_reaction(&self, channel: &str, ts: &str, name: &str) -> Result<(), CallError> {
-        let request = AddReaction { channel, timestamp: ts, name };
+        let request = Reaction { channel, timestamp: ts, name };
         match self.post::<_, Done>(&self.bot, "reactions.add", &request).await {
             Err(CallError::Refused { code, .. }) if code == "already_reacted" => Ok(()),
             done => done.map(|_| ()),
         }
     }
 
-    /// The name of the message that carries `id`, looked for in a thread, or among the channel's root messages, from
-    /// `oldest` on.
-    pub(super) async fn find_message(
-        &self,
-        channel: &str,
-        thread: Option<&str>,
-        oldest: &str,
-        id: &str,
-    ) -> Result<Option<String>, CallError> {
-        let method = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
-        let mut cursor = String::new();
-        loop {
-            let page: Messages = self
-                .get(
-                    method,
-                    &[
-                        ("channel", Some(channel)),
-                        ("ts", thread),
-                        ("oldest", Some(oldest)),
-                        ("include_all_metadata", Some("true")),
-                        ("limit", Some("200")),
-                        ("cursor", Some(cursor.as_str()).filter(|cursor| !cursor.is_empty())),
-                    ],
-                )
-                .await?;
-            let ours = |message: &FoundMessage| {
-                let metadata = message.metadata.as_ref();
-                metadata.is_some_and(|found| found.event_type == METADATA_EVENT && found.event_payload.id == id)
-            };
-            if let Some(found) = page.messages.into_iter().find(ours) {
-                return Ok(Some(found.ts));
-            }
-            cursor = page.response_metadata.next_cursor;
-            if cursor.is_empty() {
-                return Ok(None);
-            }
+    /// Takes a reaction of ours off; one that is not there is fine.
+    pub(super) async fn remove_reaction(&self, channel: &str, ts: &str, name: &str) -> Result<(), CallError> {
+        let request = Reaction { channel, timestamp: ts, name };
+        match self.post::<_, Done>(&self.bot, "reactions.remove", &request).await {
+            Err(CallError::Refused { code, .. }) if code == "no_reaction" => Ok(()),
+            done => done.map(|_| ()),
         }
     }
 
-    async fn post<Q, A>(&self, token: &SlackApiToken, method: &'static str, request: &Q) -> Result<A, CallError>
+    pub(super) async fn post<Q, A>(
+        &self,
+        token: &SlackApiToken,
+        method: &'static str,
+        request: &Q,
+    ) -> Result<A, CallError>
     where
         Q: Serialize + Send + Sync,
         A: DeserializeOwned + Send,
@@ -340,7 +324,7 @@ impl Web {
     }
 
     /// The methods that read take no JSON, only a query.
-    async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
+    pub(super) async fn get<A>(&self, method: &'static str, query: &[(&str, Option<&str>)]) -> Result<A, CallError>
     where
         A: DeserializeOwned + Send,
     {
@@ -399,6 +383,12 @@ fn judge(method: &'static str, error: &SlackClientError) -> CallError {
         }
         _ => CallError::Lost { method, what: "the connection broke".to_owned() },
     }
+}
+
+/// The scopes of a method that was refused for want of one.
+fn lacking(method: &str, code: &str) -> String {
+    let scopes = METHODS.iter().find(|(name, _)| *name == method && code == "missing_scope").map(|(_, scopes)| *scopes);
+    scopes.map(|scopes| format!(" ({method} needs {})", scopes.join(" or "))).unwrap_or_default()
 }
 
 pub(super) fn judge_code(method: &'static str, code: &str) -> CallError {

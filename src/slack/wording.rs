@@ -206,6 +206,9 @@ pub(super) fn unowned_channel() -> String {
 /// The reaction that says: stored, and will be delivered.
 pub(super) const ACK_EMOJI: &str = "eyes";
 
+/// Slack shows it behind the app's name while an agent works.
+pub(super) const AT_WORK: &str = "is working…";
+
 /// What to do about an error code of Slack's.
 pub(super) fn advice(code: &str) -> &'static str {
     match code {

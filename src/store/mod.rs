@@ -20,6 +20,7 @@ mod mirror;
 mod news;
 mod notice;
 mod nudge;
+mod outbox;
 mod retired;
 pub mod slack;
 mod unreadable;
@@ -252,6 +253,7 @@ fn migrator() -> Migrator {
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
+        (8, "keyed", include_str!("migrations/0008_keyed.sql")),
     ];
     Migrator::with_migrations(
         steps

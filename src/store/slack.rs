@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Store, Write, from_json, micros, timestamp, to_json};
+use super::{Store, Write, micros, to_json};
+use crate::model::blocks::Block;
 use crate::model::{Place, PromptId, Slug};
 
 /// An event that is stored and not yet acted on.
@@ -44,18 +45,40 @@ impl Thread {
 pub enum OutboxAction {
     /// Posts the root message of its lane's thread.
     Open {
-        /// Slack's mrkdwn.
-        text: String,
+        /// What it says.
+        #[serde(flatten)]
+        said: Said,
     },
     /// Posts in its lane's thread.
     Reply {
-        /// Slack's mrkdwn.
-        text: String,
+        /// What it says.
+        #[serde(flatten)]
+        said: Said,
     },
-    /// Replaces the text of its lane's root message.
+    /// Replaces its lane's root message.
     EditRoot {
-        /// Slack's mrkdwn.
-        text: String,
+        /// What it says from then on.
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// Posts in its lane's thread under a name of ours, or replaces what that name says there already.
+    Keyed {
+        /// The name, unique in its lane.
+        key: String,
+        /// What it says from then on.
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// Tells one person something in the channel, seen by nobody else.
+    Whisper {
+        /// Their id.
+        user: String,
+        /// The thread in which they see it; the channel itself where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<String>,
+        /// What it says.
+        #[serde(flatten)]
+        said: Said,
     },
     /// Sets a reaction on a message.
     React {
@@ -64,6 +87,80 @@ pub enum OutboxAction {
         /// The emoji's name, without colons.
         emoji: String,
     },
+    /// Posts a file in its lane's thread.
+    Upload {
+        /// The file's name; the row's id is put before its end, so that the file is found again.
+        name: String,
+        /// What people see above it.
+        title: String,
+        /// What is in it.
+        content: String,
+        /// What the message says that shows it.
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// Takes a reaction of ours off a message.
+    Unreact {
+        /// The message.
+        ts: String,
+        /// The emoji's name, without colons.
+        emoji: String,
+    },
+}
+
+impl OutboxAction {
+    /// What it says, where it says something.
+    pub fn said(&self) -> Option<&Said> {
+        match self {
+            Self::Open { said }
+            | Self::Reply { said }
+            | Self::EditRoot { said }
+            | Self::Keyed { said, .. }
+            | Self::Whisper { said, .. }
+            | Self::Upload { said, .. } => Some(said),
+            Self::React { .. } | Self::Unreact { .. } => None,
+        }
+    }
+
+    /// The same action that says something else.
+    pub fn saying(&self, new: Said) -> Self {
+        let mut action = self.clone();
+        match &mut action {
+            Self::Open { said }
+            | Self::Reply { said }
+            | Self::EditRoot { said }
+            | Self::Keyed { said, .. }
+            | Self::Whisper { said, .. }
+            | Self::Upload { said, .. } => *said = new,
+            Self::React { .. } | Self::Unreact { .. } => {}
+        }
+        action
+    }
+
+    /// The name under which its message is replaced.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Keyed { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Slack's mrkdwn: the whole message where it has no blocks, else what notifications show of it.
+    pub text: String,
+    /// What is shown instead of the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<Block>,
+}
+
+impl Said {
+    /// A message of text alone.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), blocks: Vec::new() }
+    }
 }
 
 /// How far an outbox row has come.
@@ -125,6 +222,10 @@ pub struct OutboxRow {
     pub channel: String,
     /// The root message of the lane's thread; none while it is not posted.
     pub thread: Option<String>,
+    /// The message that a keyed one replaces; none where it is the first of its key.
+    pub posted: Option<String>,
+    /// Whether rows of its lane that were queued before it are not settled; only of a keyed row, which need not wait for them.
+    pub behind: bool,
     /// What it does.
     pub action: OutboxAction,
     /// How far it has come.
@@ -185,21 +286,6 @@ impl Store {
     /// The place of the thread that was opened for the turn of a prompt; none where there is none, or not yet.
     pub async fn place_of_turn(&self, turn: &PromptId) -> anyhow::Result<Option<Place>> {
         Ok(self.slack_thread_of_turn(turn).await?.and_then(|thread| thread.place()))
-    }
-
-    /// The first unsettled row of every lane, in order.
-    pub async fn outbox_heads(&self) -> anyhow::Result<Vec<OutboxRow>> {
-        sqlx::query(
-            "SELECT o.seq, o.id, o.lane, o.channel, o.action, o.state, o.since, t.ts AS thread FROM slack_outbox o \
-             LEFT JOIN slack_thread t ON t.lane = o.lane WHERE o.seq IN (SELECT MIN(seq) FROM slack_outbox \
-             WHERE state IN ('queued', 'sending', 'ambiguous') GROUP BY lane) ORDER BY o.seq",
-        )
-        .fetch_all(&mut *self.read().await?)
-        .await
-        .context("can't read the outbox")?
-        .iter()
-        .map(outbox_row)
-        .collect()
     }
 
     /// Moves a row on. A call is never begun before its `Sending` is on the disk: that is what a crash is recognised by.
@@ -310,18 +396,33 @@ pub async fn insert_thread(write: &mut Write, thread: &Thread) -> anyhow::Result
     Ok(())
 }
 
-/// Queues a row under `id`; the same dedup key again is the same row.
+/// Queues a row under `id`; the same dedup key again is the same row. A keyed row takes the place of one of its key that still
+/// waits: under another id, so that whoever took that one up meanwhile notices.
 pub async fn insert_outbox(write: &mut Write, id: &str, row: &NewOutboxRow, now: Timestamp) -> anyhow::Result<()> {
+    let key = row.action.key();
+    let action = to_json(&row.action)?;
+    if let Some(key) = key {
+        let replaced = sqlx::query(
+            "UPDATE OR IGNORE slack_outbox SET id = $1, dedup_key = $2, action = $3 \
+             WHERE lane = $4 AND key = $5 AND state = 'queued'",
+        );
+        let replaced = replaced.bind(id).bind(&row.dedup_key).bind(&action).bind(&row.lane).bind(key);
+        let replaced = replaced.execute(write.connection()).await.context("can't replace a message to Slack")?;
+        if replaced.rows_affected() > 0 {
+            return Ok(());
+        }
+    }
     sqlx::query(
-        "INSERT INTO slack_outbox (id, dedup_key, lane, channel, action, state, since) \
-         VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT (dedup_key) DO NOTHING",
+        "INSERT INTO slack_outbox (id, dedup_key, lane, channel, action, state, since, key) \
+         VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7) ON CONFLICT (dedup_key) DO NOTHING",
     )
     .bind(id)
     .bind(&row.dedup_key)
     .bind(&row.lane)
     .bind(&row.channel)
-    .bind(to_json(&row.action)?)
+    .bind(action)
     .bind(micros(now))
+    .bind(key)
     .execute(write.connection())
     .await
     .context("can't queue a message to Slack")?;
@@ -338,25 +439,6 @@ fn thread(row: &SqliteRow) -> anyhow::Result<Thread> {
     })
 }
 
-fn outbox_row(row: &SqliteRow) -> anyhow::Result<OutboxRow> {
-    let state = match row.try_get("state")? {
-        "queued" => OutboxState::Queued,
-        "sending" => OutboxState::Sending,
-        "ambiguous" => OutboxState::Ambiguous,
-        other => anyhow::bail!("fleet.db holds a message to Slack in the unknown state {other}"),
-    };
-    Ok(OutboxRow {
-        seq: row.try_get("seq")?,
-        id: row.try_get("id")?,
-        lane: row.try_get("lane")?,
-        channel: row.try_get("channel")?,
-        thread: row.try_get("thread")?,
-        action: from_json(row.try_get("action")?)?,
-        state,
-        since: timestamp(row.try_get("since")?)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,7 +452,7 @@ mod tests {
             dedup_key: "k".into(),
             lane: "l".into(),
             channel: "C1".into(),
-            action: OutboxAction::Open { text: "t".into() },
+            action: OutboxAction::Open { said: Said::text("t") },
         };
         let mut write = store.write().await.unwrap();
         for id in ["first", "again"] {

@@ -13,7 +13,7 @@ use crate::files::write_private;
 use crate::model::Slug;
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
 use crate::runtime::{AgentSetup, Conversation, Holding};
-use crate::tmux::{ProcessMark, ProcessStatus, alive, all_end_within, end_families, runs, started_with};
+use crate::tmux::{ProcessMark, ProcessStatus, all_end_within, end_families, runs, started_with};
 
 /// How long a process whose pane is gone may take to end by itself: the CLIs tidy up first.
 const BY_ITSELF: Duration = Duration::from_secs(3);
@@ -25,8 +25,8 @@ pub async fn end_all(setup: &AgentSetup, fleet: &str, id: &str) -> anyhow::Resul
     if found.is_empty() || all_end_within(&found, BY_ITSELF).await {
         return Ok(());
     }
-    let still: Vec<ProcessMark> = found.into_iter().filter(|mark| alive(*mark).is_some()).collect();
-    let seated = still.iter().find(|mark| alive(**mark).is_some_and(|status| status.terminal));
+    let still: Vec<ProcessMark> = found.into_iter().filter(|mark| mark.status().is_some()).collect();
+    let seated = still.iter().find(|mark| mark.status().is_some_and(|status| status.terminal));
     if let Some(mark) = seated {
         bail!(
             "process {0} in another terminal goes on with the same conversation: end it there, or `kill {0}`, and it is \
@@ -48,7 +48,7 @@ pub async fn end_all(setup: &AgentSetup, fleet: &str, id: &str) -> anyhow::Resul
 /// The processes that go on with it: the one that was started last, and what the CLI's own evidence names.
 fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
     let mut found: HashSet<ProcessMark> =
-        ProcessMark::read(&setup.state).filter(|mark| alive(*mark).is_some()).into_iter().collect();
+        ProcessMark::read(&setup.state).filter(|mark| mark.status().is_some()).into_iter().collect();
     if !id.is_empty() {
         let conversation = Conversation::Resume { id: id.to_owned() };
         found.extend(match setup.runtime.holding(&setup.context(&conversation)) {
@@ -64,7 +64,7 @@ fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
 /// stranger in its own pane. Only for the pane's own process, and only if its launch gave it our variables; a program that a
 /// person started in the pane has none of them.
 pub fn mend_mark(state: &Path, agent: &Slug, fleet: &str, pid: u32) -> anyhow::Result<()> {
-    if ProcessMark::read(state).is_some_and(|mark| alive(mark).is_some()) {
+    if ProcessMark::read(state).is_some_and(|mark| mark.status().is_some()) {
         return Ok(());
     }
     let ours = started_with(pid, AGENT_VARIABLE).is_some_and(|found| found == agent.as_str())

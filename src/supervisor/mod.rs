@@ -137,7 +137,7 @@ impl Supervisor {
 
     /// Looks at the server, which is started where it is not up, and plans.
     pub async fn survey(&self, agents: &[Slug], patience: Patience) -> anyhow::Result<Survey> {
-        if !self.tmux.is_connected() {
+        if !self.tmux.is_reachable() {
             self.tmux.start().await.context("can't start the tmux server")?;
         }
         let panes = self.tmux.panes().await.context("can't list the tmux sessions")?;

@@ -3,47 +3,47 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::occupant::{ProcessMark, ProcessStatus};
+use super::occupant::ProcessMark;
 use super::process::wait_for_exit;
 
 /// Sends SIGTERM, and SIGKILL to what still lives after `grace`; returns once the process has ended, at once where it had.
 pub async fn end_process(mark: ProcessMark, grace: Duration) -> io::Result<()> {
-    let Some(process) = open(mark)? else { return Ok(()) };
-    signal(&process, Signal::TERM)?;
-    if let Ok(ended) = tokio::time::timeout(grace, wait_for_exit(mark.pid)).await {
-        return ended;
+    for (polite_or_not, patience) in [(Signal::TERM, grace), (Signal::KILL, Duration::MAX)] {
+        signal(mark, polite_or_not)?;
+        if let Ok(ended) = tokio::time::timeout(patience, ends(mark)).await {
+            return ended;
+        }
     }
-    signal(&process, Signal::KILL)?;
-    wait_for_exit(mark.pid).await
+    Ok(())
 }
 
-/// A descriptor of that very process, which no later process of the same pid can take the place of.
-fn open(mark: ProcessMark) -> io::Result<Option<OwnedFd>> {
-    let Some(pid) = i32::try_from(mark.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-    let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(Errno::SRCH) => return Ok(None),
-        other => other?,
-    };
-    // Looked at after it was opened: what has the mark now is what the descriptor means.
-    let lives = ProcessStatus::read(mark.pid).is_some_and(|status| status.mark(mark.pid) == mark);
-    Ok(lives.then_some(descriptor))
-}
-
-fn signal(process: &OwnedFd, signal: Signal) -> io::Result<()> {
-    match pidfd_send_signal(process, signal) {
+/// Sends a signal to exactly that process, if it still lives. The descriptor is opened before the look at who it means: no
+/// later process of the same pid can take its place in between.
+pub(super) fn signal(mark: ProcessMark, signal: Signal) -> io::Result<()> {
+    let Some(pid) = i32::try_from(mark.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|descriptor| match mark.status() {
+        Some(_) => pidfd_send_signal(&descriptor, signal),
+        None => Ok(()),
+    });
+    match sent {
         Err(Errno::SRCH) => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Waits until that very process has ended.
+pub(super) async fn ends(mark: ProcessMark) -> io::Result<()> {
+    if mark.status().is_some() { wait_for_exit(mark.pid).await } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
+    use super::super::occupant::ProcessStatus;
     use super::*;
 
     #[tokio::test]

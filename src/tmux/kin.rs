@@ -2,15 +2,13 @@
 //! as ours by the variables that its launch gave it. From `/proc`, see proc(5).
 
 use std::collections::HashSet;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
 use tokio::time::timeout;
 
+use super::end;
 use super::occupant::{ProcessMark, ProcessStatus, family};
-use super::process::wait_for_exit;
 
 /// How long a process may take to end once it was told to: the CLIs tidy up first.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,11 +32,6 @@ pub fn runs(pid: u32, program: &str) -> bool {
     words.filter_map(|word| std::str::from_utf8(word).ok()).any(|word| word.rsplit('/').next() == Some(program))
 }
 
-/// The live process that bears a mark.
-pub fn alive(mark: ProcessMark) -> Option<ProcessStatus> {
-    ProcessStatus::read(mark.pid).filter(|status| status.mark(mark.pid) == mark)
-}
-
 /// The processes whose parent has ended: the kernel gives them to the first process, or to the one that adopts in its place,
 /// as it gave it the tmux server (`server`).
 pub fn orphans(server: Option<u32>) -> Vec<u32> {
@@ -58,14 +51,14 @@ pub async fn end_families(roots: &[ProcessMark]) -> Vec<ProcessMark> {
     }
     let killed = signal_all(&told, Signal::KILL);
     all_end_within(&killed, ONCE_KILLED).await;
-    killed.into_iter().filter(|mark| alive(*mark).is_some()).collect()
+    killed.into_iter().filter(|mark| mark.status().is_some()).collect()
 }
 
 /// Sends a signal to the live ones of `roots` and to their kin; answers all of them.
 fn signal_all(roots: &[ProcessMark], signal: Signal) -> Vec<ProcessMark> {
     let mut all: Vec<ProcessMark> = Vec::new();
     let mut groups = HashSet::new();
-    for root in roots.iter().filter(|root| alive(**root).is_some()) {
+    for root in roots.iter().filter(|root| root.status().is_some()) {
         for pid in family(root.pid) {
             let Some(status) = ProcessStatus::read(pid) else { continue };
             groups.insert(status.group);
@@ -86,33 +79,23 @@ fn signal_all(roots: &[ProcessMark], signal: Signal) -> Vec<ProcessMark> {
         }
     }
     for mark in &all {
-        if let Err(error) = send(*mark, signal) {
+        if let Err(error) = end::signal(*mark, signal) {
             tracing::debug!(pid = mark.pid, %error, "a process could not be told to end");
         }
     }
     all
 }
 
-/// Sends a signal to exactly that process: the descriptor is opened first, so that the pid can't change hands in between.
-fn send(mark: ProcessMark, signal: Signal) -> io::Result<()> {
-    let Some(pid) = Pid::from_raw(mark.pid.cast_signed()) else { return Ok(()) };
-    let descriptor: OwnedFd = pidfd_open(pid, PidfdFlags::empty())?;
-    if alive(mark).is_some() {
-        pidfd_send_signal(&descriptor, signal)?;
-    }
-    Ok(())
-}
-
 /// Waits until none of them lives; says whether that came in time.
 pub async fn all_end_within(marks: &[ProcessMark], patience: Duration) -> bool {
     let ends = async {
-        for mark in marks.iter().filter(|mark| alive(**mark).is_some()) {
+        for mark in marks {
             // Where it can't be waited for, the look below tells.
-            wait_for_exit(mark.pid).await.ok();
+            end::ends(*mark).await.ok();
         }
     };
     timeout(patience, ends).await.ok();
-    marks.iter().all(|mark| alive(*mark).is_none())
+    marks.iter().all(|mark| mark.status().is_none())
 }
 
 #[cfg(test)]
@@ -139,7 +122,10 @@ mod tests {
         std::io::BufRead::read_line(&mut std::io::BufReader::new(leader.stdout.as_mut().unwrap()), &mut line).unwrap();
         let child = mark(line.trim().parse().unwrap());
         assert!(end_families(&[child]).await.is_empty());
-        assert!(leader.try_wait().unwrap().is_none() && alive(mark(leader.id())).is_some(), "its leader was ended too");
+        assert!(
+            leader.try_wait().unwrap().is_none() && mark(leader.id()).status().is_some(),
+            "its leader was ended too"
+        );
         end_families(&[mark(leader.id())]).await;
         leader.wait().unwrap();
     }
@@ -162,12 +148,12 @@ mod tests {
         assert_eq!(started_with(root.pid, "MIN"), None);
         assert!(runs(root.pid, "sh") && !runs(root.pid, "s"));
         let later = ProcessMark { start: root.start + 1, ..root };
-        assert!(end_families(&[later]).await.is_empty() && alive(root).is_some());
+        assert!(end_families(&[later]).await.is_empty() && root.status().is_some());
         let all: Vec<ProcessMark> = family(root.pid).into_iter().map(mark).collect();
         assert!(all.len() >= 3, "{all:?}");
         let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
         assert!(end_families(&[root]).await.is_empty());
         waited.await.unwrap();
-        assert!(all.iter().all(|mark| alive(*mark).is_none()), "{all:?}");
+        assert!(all.iter().all(|mark| mark.status().is_none()), "{all:?}");
     }
 }

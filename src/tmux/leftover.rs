@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use super::end::signal;
 use super::occupant::{ProcessMark, ProcessStatus};
 use super::server::ServerOptions;
 use super::start::write_if_other;
@@ -34,12 +35,9 @@ pub(super) fn end(options: &ServerOptions) {
     let Ok(text) = fs::read_to_string(note(options)) else { return };
     let mut marks = text.lines().map(str::parse::<ProcessMark>);
     let (Some(Ok(client)), Some(Ok(owner))) = (marks.next(), marks.next()) else { return };
-    let lives = |mark: ProcessMark| ProcessStatus::read(mark.pid).is_some_and(|status| status.mark(mark.pid) == mark);
-    if lives(owner) || !lives(client) {
-        return;
-    }
-    if let Some(pid) = Pid::from_raw(client.pid.cast_signed()) {
-        // It may end by itself in this very moment.
-        kill_process(pid, Signal::KILL).ok();
+    if owner.status().is_none()
+        && let Err(error) = signal(client, Signal::KILL)
+    {
+        tracing::debug!(%error, "the tmux control client of an earlier daemon can't be ended");
     }
 }

@@ -29,7 +29,7 @@ pub use end::end_process;
 pub use error::TmuxError;
 pub use exec::{Scope, Version};
 pub use key::Key;
-pub use kin::{alive, all_end_within, end_families, orphans, runs, started_with};
+pub use kin::{all_end_within, end_families, orphans, runs, started_with};
 pub use memory::memory;
 pub use occupant::{LONGEST_LINE, ProcessMark, ProcessStatus, family, reads_whole_lines};
 pub use pane::{Death, Pane, PaneId};

@@ -31,6 +31,11 @@ impl ProcessMark {
         let status = ProcessStatus::read(pid).ok_or_else(|| io::Error::other("can't read /proc/self/stat"))?;
         Ok(status.mark(pid))
     }
+
+    /// What it does now; none where it has ended, whatever runs under its pid by now.
+    pub fn status(self) -> Option<ProcessStatus> {
+        ProcessStatus::read(self.pid).filter(|status| status.start == self.start)
+    }
 }
 
 impl fmt::Display for ProcessMark {

@@ -52,6 +52,8 @@ pub struct Server {
 pub(super) struct Inner {
     pub(super) options: ServerOptions,
     connection: Mutex<Option<Arc<Connection>>>,
+    /// Where the server listens, as it said at its last start.
+    pub(super) socket: Mutex<Option<PathBuf>>,
     /// Held while a connection is being opened, so that there is one at most.
     opening: tokio::sync::Mutex<()>,
     /// Set while a task keeps trying to open the connection again.
@@ -76,6 +78,7 @@ impl Server {
         let inner = Inner {
             options,
             connection: Mutex::default(),
+            socket: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             reopening: AtomicBool::new(false),
             notices,
@@ -97,6 +100,14 @@ impl Server {
     /// Whether calls go through the control client at this moment.
     pub fn is_connected(&self) -> bool {
         self.inner.connection().is_some()
+    }
+
+    /// Whether the server works for us and for people: the control client lives on where the socket's file was deleted, and
+    /// nobody can attach any more. Costs one look at that file.
+    pub fn is_reachable(&self) -> bool {
+        // The slot holds one path, which a panic can't leave half written.
+        let socket = self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_connected() && socket.as_ref().is_some_and(|socket| socket.exists())
     }
 
     pub(super) async fn call(&self, what: &'static str, repeat: Repeat, sequence: Sequence) -> Result<Vec<String>> {

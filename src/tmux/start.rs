@@ -3,16 +3,20 @@
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::time::{sleep, timeout};
 
 use super::command::Command;
 use super::control::keeper_commands;
+use super::end::signal;
 use super::exec::{Start, execute, execute_in};
-use super::process::{ProcessId, wait_for_exit};
+use super::kin::runs;
+use super::occupant::{ProcessMark, ProcessStatus};
+use super::process::wait_for_exit;
 use super::server::{Server, ServerOptions};
 use super::{Result, TmuxError};
 
@@ -82,12 +86,18 @@ impl Server {
             .map_err(TmuxError::io("waiting for the tmux server's end"))
     }
 
-    /// The server's pid, by exec: only that shows whether a new client finds the socket.
+    /// The server's pid, by exec: only that shows whether a new client finds the socket. Notes where that is.
     async fn probe(&self) -> Result<u32> {
-        let command = Command::new("display-message").args(["-p", "#{pid}"]);
+        let command = Command::new("display-message").args(["-p", "#{pid} #{socket_path}"]);
         let lines = self.exec("display-message", &[command]).await?;
-        let pid = lines.first().and_then(|line| line.parse().ok());
-        pid.ok_or(TmuxError::Refused { command: "display-message", message: format!("{lines:?} is no pid") })
+        let told = lines.first().and_then(|line| line.split_once(' '));
+        let told = told.and_then(|(pid, socket)| Some((pid.parse().ok()?, PathBuf::from(socket))));
+        let (pid, socket) = told.ok_or_else(|| {
+            let message = format!("{lines:?} is no pid with a socket");
+            TmuxError::Refused { command: "display-message", message }
+        })?;
+        *self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        Ok(pid)
     }
 
     async fn bring_up(&self) -> Result<u32> {
@@ -135,14 +145,14 @@ impl Server {
     }
 
     /// The server that ran here last, if it still does.
-    fn remembered(&self) -> Option<ProcessId> {
+    fn remembered(&self) -> Option<ProcessMark> {
         let text = std::fs::read_to_string(pid_file(&self.inner.options)).ok()?;
-        text.parse::<ProcessId>().ok().filter(|server| server.is_alive())
+        text.trim().parse().ok().filter(|server: &ProcessMark| server.status().is_some() && runs(server.pid, "tmux"))
     }
 
     fn remember(&self, pid: u32) -> Result<()> {
-        match ProcessId::of_tmux_server(pid) {
-            Some(server) => write_if_other(&pid_file(&self.inner.options), &server.to_string()),
+        match ProcessStatus::read(pid) {
+            Some(server) => write_if_other(&pid_file(&self.inner.options), &server.mark(pid).to_string()),
             // It ended just now, or runs where its process can't be seen; nothing to find again.
             None => Ok(()),
         }
@@ -153,9 +163,8 @@ fn pid_file(options: &ServerOptions) -> std::path::PathBuf {
     options.directory.join("tmux.pid")
 }
 
-fn ask_for_socket(server: ProcessId) {
-    let pid = i32::try_from(server.pid).ok().and_then(Pid::from_raw);
-    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::USR1)) {
+fn ask_for_socket(server: ProcessMark) {
+    if let Err(error) = signal(server, Signal::USR1) {
         tracing::warn!(%error, pid = server.pid, "the tmux server could not be asked for a new socket");
     }
 }

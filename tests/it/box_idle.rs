@@ -33,6 +33,16 @@ fn stops(fleet: &Fleet) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Starts the fleet at ten in the morning: the day's nudge is over before the box comes up, the next one is far away. Answers by
+/// how many seconds the clock is ahead.
+async fn up_at_ten(fleet: &mut Fleet) -> i64 {
+    let moved = seconds_to_next_nine() + 60 * MINUTE;
+    fleet.move_clock(moved);
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    moved
+}
+
 async fn announced(fleet: &Fleet, whether: bool) {
     let event = if whether { "the stop is announced" } else { "no stop is announced" };
     until(event, async || (fleet.status().stops_at.is_some() == whether).then_some(())).await;
@@ -44,11 +54,7 @@ async fn an_idle_box_says_so_first_stays_up_for_whoever_needs_it_stops_once_and_
     let mut fleet = fleet("echo \"$@\" >> \"$(dirname \"$0\")/stopped\"");
     fleet.on_slack(&slack);
     let told = async |what: &str| slack.wait_message(what, |post| post.text.contains(what)).await;
-    // Ten in the morning: the day's nudge is over before the box comes up, the next one is far away.
-    let mut moved = seconds_to_next_nine() + 60 * MINUTE;
-    fleet.move_clock(moved);
-    fleet.start().await;
-    fleet.until_state("ann", "idle").await;
+    let mut moved = up_at_ten(&mut fleet).await;
     until("the bridge is up", async || fleet.status().slack.is_some_and(|slack| slack.connected).then_some(())).await;
     told("fleetd is up: 0 running, 0 resumed, 1 fresh, 0 failed").await;
     let mut passes = |fleet: &Fleet, minutes: i64| {
@@ -99,10 +105,7 @@ async fn an_idle_box_says_so_first_stays_up_for_whoever_needs_it_stops_once_and_
 #[tokio::test]
 async fn a_stop_that_fails_is_told_and_not_tried_again_at_every_tick_and_a_restart_calls_one_off() {
     let mut fleet = fleet("echo tried >> \"$(dirname \"$0\")/stopped\"; echo 'not allowed' >&2; exit 3");
-    let mut moved = seconds_to_next_nine() + 60 * MINUTE;
-    fleet.move_clock(moved);
-    fleet.start().await;
-    fleet.until_state("ann", "idle").await;
+    let mut moved = up_at_ten(&mut fleet).await;
     moved += 31 * MINUTE;
     fleet.move_clock(moved);
     announced(&fleet, true).await;
@@ -128,10 +131,7 @@ async fn a_stop_that_fails_is_told_and_not_tried_again_at_every_tick_and_a_resta
 #[tokio::test]
 async fn a_prompt_that_comes_while_the_last_look_at_the_panes_is_taken_keeps_the_box_up() {
     let mut fleet = fleet("echo \"$@\" >> \"$(dirname \"$0\")/stopped\"");
-    let mut moved = seconds_to_next_nine() + 60 * MINUTE;
-    fleet.move_clock(moved);
-    fleet.start().await;
-    fleet.until_state("ann", "idle").await;
+    let mut moved = up_at_ten(&mut fleet).await;
     moved += 31 * MINUTE;
     fleet.move_clock(moved);
     announced(&fleet, true).await;

@@ -190,10 +190,14 @@ impl Chaos {
             }
             Blow::HalfConfig => {
                 let path = self.fleet.path("agents.yaml");
-                let whole = std::fs::read_to_string(&path).unwrap();
+                let whole = std::fs::read(&path).unwrap();
                 let end = whole.len() - self.dice.below(whole.len() / 2) - 1;
+                let said = || self.fleet.log().matches("agents.yaml").count();
+                let before = said();
                 std::fs::write(&path, &whole[..end]).unwrap();
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                let read = until("the half file is read", async || (said() > before).then_some(()));
+                // A daemon that is just starting has nothing to say of it.
+                tokio::time::timeout(ROUND, read).await.ok();
                 std::fs::write(&path, whole).unwrap();
             }
             Blow::HalfLaunchFile | Blow::HalfMark => {
@@ -249,9 +253,18 @@ impl Chaos {
         }
     }
 
-    /// What each agent's prompts have come to, by `counts` of what it took. Every one is told right, and none was taken twice.
-    fn judge(&self, slug: &str, counts: &BTreeMap<String, usize>) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
+    /// Adds up in `states` what an agent's prompts have come to, given those that it took. Every one is told right, and none
+    /// was taken twice.
+    fn judge<'a>(
+        &self,
+        slug: &str,
+        taken: impl IntoIterator<Item = &'a str>,
+        states: &mut BTreeMap<&'static str, usize>,
+    ) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for id in taken.into_iter().filter_map(text::header_id) {
+            *counts.entry(id.to_string()).or_default() += 1;
+        }
         assert!(counts.values().all(|count| *count == 1), "{slug} took a prompt twice: {counts:?}");
         for (_, id) in self.sent.iter().filter(|(whose, _)| whose == slug) {
             let view = self.fleet.trace(id);
@@ -269,7 +282,6 @@ impl Chaos {
             }
             *states.entry(state.as_str()).or_default() += 1;
         }
-        states
     }
 
     /// Every process that works in an agent's directory belongs to an agent that lives.
@@ -360,13 +372,11 @@ async fn whatever_is_killed_and_whenever_no_prompt_is_lost_or_doubled_and_every_
     for slug in &chaos.slugs {
         let taken = chaos.fleet.taken(slug);
         assert!(taken[0].contains(&format!("remember {slug}")), "{slug} is not who it was: {taken:?}");
-        let mut counts = BTreeMap::new();
-        for prompt in &taken {
-            *counts.entry(text::header_id(prompt).unwrap().to_string()).or_default() += 1;
-        }
-        for (state, number) in chaos.judge(slug, &counts) {
-            *states.entry(state).or_default() += number;
-        }
+        assert!(
+            taken.iter().all(|prompt| text::header_id(prompt).is_some()),
+            "{slug} took what nobody sent: {taken:?}"
+        );
+        chaos.judge(slug, taken.iter().map(String::as_str), &mut states);
         let nudges = taken.iter().filter(|prompt| prompt.contains("the day's work")).count();
         assert!(nudges <= 1, "{slug} had {nudges} nudges on one day");
     }
@@ -401,15 +411,7 @@ async fn the_real_clis_remember_everything_whatever_was_killed_around_them() {
         chaos.fleet.fleet(&["send", slug, "--reply", &format!("who are you, {slug}")]);
         let request = model.request_for(&format!("who are you, {slug}")).unwrap();
         assert!(request.remembers(&format!("remember {slug}")), "{slug} is not who it was");
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for prompt in request.prompts() {
-            if let Some(id) = text::header_id(prompt) {
-                *counts.entry(id.to_string()).or_default() += 1;
-            }
-        }
-        for (state, number) in chaos.judge(slug, &counts) {
-            *states.entry(state).or_default() += number;
-        }
+        chaos.judge(slug, request.prompts(), &mut states);
     }
     chaos.no_process_is_left_over().await;
     report("real agents", &chaos, &states);

@@ -66,6 +66,17 @@ async fn an_agent_that_is_killed_is_back_long_before_the_next_tick_and_again_and
 }
 
 #[tokio::test]
+async fn people_can_attach_again_soon_after_the_socket_s_file_was_deleted_and_no_agent_is_started_anew() {
+    let fleet = Fleet::running(&Fleet::practice("ann")).await;
+    let pid = fleet.agent_pid("ann");
+    std::fs::remove_file(fleet.tmux(&["display-message", "-p", "#{socket_path}"])).unwrap();
+    assert_eq!(fleet.tmux(&["display-message", "-p", "up"]), "", "the socket is still there");
+    until("tmux answers people again", async || (fleet.tmux(&["display-message", "-p", "up"]) == "up").then_some(()))
+        .await;
+    assert_eq!(fleet.agent_pid("ann"), pid);
+}
+
+#[tokio::test]
 async fn people_are_told_once_of_an_agent_that_crashes_on_and_on() {
     let mut fleet = Fleet::new("");
     script(&fleet.path("agent"), "echo; echo out of luck; exit 3\n");

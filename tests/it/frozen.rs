@@ -166,6 +166,20 @@ async fn the_box_s_older_news_and_its_retired_agents_are_read_for_ever() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn whatever_an_older_fleetd_still_had_to_say_in_slack_is_said_by_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.db");
+    thaw(include_str!("../fixtures/store/0008.sql"), &path).await;
+    let store = Store::open(&path).await.unwrap();
+    let heads = store.outbox_heads().await.unwrap();
+    let kept = |key| heads.iter().find(|row| row.action.key() == Some(key)).unwrap();
+    assert_eq!((heads.len(), kept("progress").posted.as_deref()), (6, Some("2.000001")));
+    assert_eq!(kept("question").action.said().unwrap().blocks.len(), 1);
+    assert_eq!(heads.iter().filter(|row| row.thread.is_some()).count(), 4);
+    store.close().await;
+}
+
 fn kind(fact: &Fact) -> String {
     match fact {
         Fact::TurnEnded { outcome, .. } => format!("ended {outcome:?}"),

@@ -66,8 +66,8 @@ async fn whoever_waits_for_over_a_minute_is_told_once_in_their_own_thread_what_f
     assert_eq!(slack.violations(), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_nudge_that_cannot_be_given_says_so_in_its_channel_and_goes_on_in_the_same_thread() {
+/// Ann is held by a person when her nudge is due, which waits; and when, in seconds from now, it was nine.
+async fn paused_at_nine() -> (FakeSlack, Fleet, i64) {
     let slack = FakeSlack::start(&[("agent-ann", CHANNEL)], Duration::from_secs(3)).await;
     let nine = seconds_to_next_nine();
     let daily = "    schedule: \"Mon..Sun 09:00 Europe/Berlin\"\n    dailyPrompt: Look after the build.\n";
@@ -75,9 +75,20 @@ async fn a_nudge_that_cannot_be_given_says_so_in_its_channel_and_goes_on_in_the_
     fleet.fleet(&["pause", "ann"]);
     fleet.move_clock(nine + 1);
     queued(&fleet, 1).await;
-    fleet.move_clock(nine + 75);
+    (slack, fleet, nine)
+}
+
+/// The nudge's message, once it says that the nudge waits.
+async fn waiting_nudge(slack: &FakeSlack) -> Posted {
     let waits = |post: &Posted| post.user == BOT_USER && post.text.contains("_waiting: ann holds it");
-    let root = slack.wait_message("the nudge's message says that it waits", waits).await;
+    slack.wait_message("the nudge's message says that it waits", waits).await
+}
+
+#[tokio::test]
+async fn a_nudge_that_cannot_be_given_says_so_in_its_channel_and_goes_on_in_the_same_thread() {
+    let (slack, fleet, nine) = paused_at_nine().await;
+    fleet.move_clock(nine + 75);
+    let root = waiting_nudge(&slack).await;
     assert!(root.text.contains("Look after the build."), "{root:?}");
     fleet.fleet(&["resume", "ann"]);
     let done = |post: &Posted| post.ts == root.ts && post.text.contains("done");
@@ -87,17 +98,10 @@ async fn a_nudge_that_cannot_be_given_says_so_in_its_channel_and_goes_on_in_the_
 
 #[tokio::test]
 async fn a_nudge_is_never_given_on_another_day_and_its_channel_is_told() {
-    let slack = FakeSlack::start(&[("agent-ann", CHANNEL)], Duration::from_secs(3)).await;
-    let nine = seconds_to_next_nine();
-    let daily = "    schedule: \"Mon..Sun 09:00 Europe/Berlin\"\n    dailyPrompt: Look after the build.\n";
-    let fleet = started(&slack, daily).await;
-    fleet.fleet(&["pause", "ann"]);
-    fleet.move_clock(nine + 1);
-    queued(&fleet, 1).await;
+    let (slack, fleet, nine) = paused_at_nine().await;
     // A quarter of an hour before midnight it is good still, as the note that it waits shows: a pass has looked at it.
     fleet.move_clock(nine + 15 * 3600 - 900);
-    let waits = |post: &Posted| post.user == BOT_USER && post.text.contains("_waiting: ann holds it");
-    let root = slack.wait_message("it waits until the evening", waits).await;
+    let root = waiting_nudge(&slack).await;
     queued(&fleet, 1).await;
     fleet.move_clock(nine + 15 * 3600 + 1);
     let over = |post: &Posted| post.ts == root.ts && post.text.contains("not delivered");

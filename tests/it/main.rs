@@ -41,6 +41,7 @@ mod slack_in;
 mod slack_manifest;
 mod slack_news;
 mod slack_out;
+mod slack_out_trouble;
 mod slack_roots;
 mod slack_socket;
 mod support;

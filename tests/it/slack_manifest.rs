@@ -25,15 +25,16 @@ fn an_app_made_from_the_manifest_can_do_all_that_the_code_does_and_no_more() {
 #[test]
 fn no_method_is_called_that_the_table_does_not_name() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let source = std::fs::read_to_string(format!("{root}/src/slack/web.rs")).unwrap();
-    let table_end = source.find("];").unwrap();
+    let sources: Vec<String> = ["web.rs", "find.rs", "upload.rs", "liveness.rs"]
+        .map(|file| std::fs::read_to_string(format!("{root}/src/slack/{file}")).unwrap())
+        .into();
+    let table_end = sources[0].find("];").unwrap();
     let named: BTreeSet<&str> = METHODS.iter().map(|(method, _)| *method).collect();
-    let families = ["apps.", "auth.", "chat.", "conversations.", "reactions.", "users."];
-    let code = source[table_end..].split("#[cfg(test)]").next().unwrap();
+    let families = ["apps.", "assistant.", "auth.", "chat.", "conversations.", "files.", "reactions.", "users."];
+    let code = sources.iter().enumerate().map(|(at, source)| if at == 0 { &source[table_end..] } else { source });
     let called: BTreeSet<&str> = code
-        .split('"')
-        .skip(1)
-        .step_by(2)
+        .flat_map(|code| code.split("#[cfg(test)]").next())
+        .flat_map(|code| code.split('"').skip(1).step_by(2))
         .filter(|text| families.iter().any(|family| text.starts_with(family)))
         .collect();
     assert_eq!(called, named);

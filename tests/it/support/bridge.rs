@@ -75,6 +75,7 @@ impl House {
     }
 
     pub fn start_at(&self, clock: Arc<dyn Clock>) -> Running {
+        self.slack.measure_by(Arc::clone(&clock));
         let (status_sender, status) = watch::channel(BridgeStatus::default());
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,7 +1,10 @@
 //! A strict fake Slack on loopback: the methods of the Web API that are used and Socket Mode, with what the real one rejects.
 //! Whatever the real one would not accept is an error in its words and counted as a violation.
 
+mod files;
+mod limits;
 mod socket;
+mod strict;
 mod web;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
+use fleetd::model::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,11 +28,12 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 8] = [
+pub const MANIFEST_SCOPES: [&str; 9] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
     "chat:write",
+    "files:write",
     "groups:history",
     "groups:read",
     "reactions:write",
@@ -80,6 +85,8 @@ struct World {
     scopes: Vec<String>,
     /// The channels that the app is not in.
     outside: HashSet<String>,
+    limits: limits::Limits,
+    unseen: files::Unseen,
 }
 
 enum Command {
@@ -124,7 +131,8 @@ impl FakeSlack {
         let world = Arc::new(Mutex::new(world));
         let address = http.local_addr().unwrap();
         let shared = Shared { world: Arc::clone(&world), sockets: ws.local_addr().unwrap() };
-        let app = Router::new().route("/api/{method}", axum::routing::any(web::call)).with_state(shared);
+        let app = Router::new().route("/api/{method}", axum::routing::any(web::call));
+        let app = app.route("/upload/{id}", axum::routing::post(files::fill)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
         let tasks = vec![
             tokio::spawn(async move { axum::serve(http, app).await.unwrap() }),
@@ -132,6 +140,11 @@ impl FakeSlack {
             tokio::spawn(socket::redeliver(Arc::clone(&world), patience)),
         ];
         Self { world, address, tasks }
+    }
+
+    /// The clock by which Slack's limits are measured; the box's own where no test moves it.
+    pub fn measure_by(&self, clock: Arc<dyn Clock>) {
+        lock(&self.world).limits.measure_by(clock);
     }
 
     pub fn api_url(&self) -> String {

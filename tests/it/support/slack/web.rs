@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{APP_TOKEN, BOT_TOKEN, BOT_USER, Script, Shared, World, lock};
+use super::files::Whisper;
+use super::limits::TooMany;
+use super::{APP_TOKEN, BOT_TOKEN, BOT_USER, Script, Shared, World, lock, strict};
 
 type Answer = Result<Value, &'static str>;
 
@@ -31,11 +33,18 @@ pub(super) async fn call(
         let mut world = lock(&shared.world);
         world.scripts.get_mut(&method).filter(|steps| !steps.is_empty()).map(|steps| steps.remove(0))
     };
+    let channel = channel_of(&query, &body);
+    let too_many = lock(&shared.world).limits.take(&method, &channel).err();
+    if let Some(TooMany { wait, deaf }) = too_many {
+        if deaf {
+            lock(&shared.world).violation(format!("{method} was called before the {wait} s that Slack asked to wait"));
+        }
+        return told_to_wait(wait);
+    }
     match scripted {
         Some(Script::RateLimit(seconds)) => {
-            let retry = [(header::RETRY_AFTER, seconds.to_string())];
-            let body = json!({"ok": false, "error": "ratelimited"});
-            return (StatusCode::TOO_MANY_REQUESTS, retry, axum::Json(body)).into_response();
+            lock(&shared.world).limits.close(&method, &channel, seconds);
+            return told_to_wait(seconds);
         }
         Some(Script::Error(error)) => return axum::Json(json!({"ok": false, "error": error})).into_response(),
         Some(Script::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
@@ -65,6 +74,18 @@ pub(super) async fn call(
     }
 }
 
+fn told_to_wait(seconds: u64) -> Response {
+    let retry = [(header::RETRY_AFTER, seconds.to_string())];
+    let body = json!({"ok": false, "error": "ratelimited"});
+    (StatusCode::TOO_MANY_REQUESTS, retry, axum::Json(body)).into_response()
+}
+
+/// The channel that a call is about.
+fn channel_of(query: &BTreeMap<String, String>, body: &[u8]) -> String {
+    let arguments: Value = serde_json::from_slice(body).unwrap_or_default();
+    query.get("channel").cloned().or_else(|| arguments["channel"].as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 fn perform(
     shared: &Shared,
     method: &str,
@@ -85,8 +106,15 @@ fn perform(
         Some(_) => return Err("invalid_auth"),
         None => return Err("not_authed"),
     }
-    let reads =
-        matches!(method, "conversations.list" | "conversations.replies" | "conversations.history" | "users.info");
+    let reads = matches!(
+        method,
+        "conversations.list"
+            | "conversations.replies"
+            | "conversations.history"
+            | "files.getUploadURLExternal"
+            | "users.info"
+    );
+    world.unseen.host = header(header::HOST).to_owned();
     if reads && !(verb == Method::GET && body.is_empty()) {
         world.violation(format!("{method} takes no JSON body"));
         return Err("invalid_arguments");
@@ -97,7 +125,17 @@ fn perform(
         return Err("invalid_post_type");
     }
     let arguments: Value = if reads { json!(query) } else { serde_json::from_slice(body).unwrap_or_default() };
-    let answer = world.method(method, &arguments, shared.sockets);
+    if let Some(why) = strict::careless(method, &arguments) {
+        world.violation(format!("{method}: {why}"));
+    }
+    if let Some(Err(why)) = arguments.get("blocks").map(strict::blocks) {
+        world.violation(format!("{method}: {why}: {}", arguments["blocks"]));
+        return Err("invalid_blocks");
+    }
+    let mut answer = world.method(method, &arguments, shared.sockets);
+    if let (Ok(history), Some(channel)) = (&mut answer, arguments["channel"].as_str()) {
+        world.with_files(channel, history);
+    }
     if let Err(error @ ("invalid_arguments" | "msg_too_long" | "no_text" | "invalid_metadata" | "unknown_method")) =
         answer
     {
@@ -148,6 +186,7 @@ impl World {
                     return Err("thread_not_found");
                 }
                 let ts = self.post(&channel, thread.as_deref(), BOT_USER, &words, arguments["metadata"].clone());
+                self.unseen.blocks.insert((channel.clone(), ts.clone()), arguments["blocks"].clone());
                 // The bot reads its own words too.
                 let mut event = self.event("message", &channel, thread.as_deref(), BOT_USER, &words, &ts);
                 event["event"]["bot_id"] = json!("B1");
@@ -165,6 +204,8 @@ impl World {
                     return Err("cant_update_message");
                 }
                 message.text = words.clone();
+                message.metadata = arguments["metadata"].clone();
+                self.unseen.blocks.insert((channel.clone(), ts.to_owned()), arguments["blocks"].clone());
                 Ok(json!({"channel": channel, "ts": ts, "text": words}))
             }
             "reactions.add" => {
@@ -179,6 +220,29 @@ impl World {
                 let news = self.reactions.insert((channel, ts.to_owned(), name.to_owned()));
                 if news { Ok(json!({})) } else { Err("already_reacted") }
             }
+            "reactions.remove" => {
+                let channel = self.known(required("channel")?)?;
+                let (ts, name) = (required("timestamp")?, required("name")?);
+                let there = self.reactions.remove(&(channel, ts.to_owned(), name.to_owned()));
+                if there { Ok(json!({})) } else { Err("no_reaction") }
+            }
+            "chat.postEphemeral" => {
+                let channel = self.known(required("channel")?)?;
+                let (user, text) = (required("user")?.to_owned(), self.words(arguments)?);
+                if self.outside.contains(&channel) {
+                    return Err("user_not_in_channel");
+                }
+                self.unseen.whispers.push(Whisper { channel, user, text });
+                Ok(json!({"message_ts": self.next_ts()}))
+            }
+            "assistant.threads.setStatus" => {
+                let channel = self.known(required("channel_id")?)?;
+                let words = arguments["status"].as_str().ok_or("invalid_arguments")?.to_owned();
+                self.unseen.statuses.push((channel, required("thread_ts")?.to_owned(), words));
+                Ok(json!({}))
+            }
+            "files.getUploadURLExternal" => self.address_for_file(arguments),
+            "files.completeUploadExternal" => self.show_file(arguments),
             "conversations.replies" | "conversations.history" => {
                 let channel = self.known(required("channel")?)?;
                 let thread = if method.ends_with("replies") { Some(required("ts")?.to_owned()) } else { None };
@@ -213,7 +277,7 @@ impl World {
         if needed.is_empty() || needed.iter().any(held) { Ok(()) } else { Err("missing_scope") }
     }
 
-    fn known(&self, channel: &str) -> Result<String, &'static str> {
+    pub(super) fn known(&self, channel: &str) -> Result<String, &'static str> {
         if self.channels.contains_key(channel) { Ok(channel.to_owned()) } else { Err("channel_not_found") }
     }
 
