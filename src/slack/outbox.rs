@@ -477,7 +477,8 @@ mod tests {
 
     #[test]
     fn a_question_comes_before_an_answer_and_an_answer_before_progress() {
-        let button = Button { action_id: "a".into(), text: Text::plain("A"), value: String::new(), style: None };
+        let button =
+            Button { action_id: "a".into(), text: Text::plain("A"), value: String::new(), style: None, confirm: None };
         let asked = Said { text: "May I?".into(), blocks: vec![Block::Actions { elements: vec![button] }] };
         for (action, expected) in [
             (OutboxAction::Keyed { key: "q".into(), said: asked }, Rank::Question),

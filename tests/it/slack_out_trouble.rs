@@ -168,7 +168,8 @@ async fn what_slack_calls_too_long_is_cut_and_goes_on_before_what_was_said_next(
 async fn a_message_with_blocks_that_slack_will_not_have_is_said_in_plain_text() {
     let house = House::new().await;
     let thread = house.thread(PR);
-    let button = Button { action_id: "a".into(), text: Text::plain("A"), value: "v".into(), style: None };
+    let button =
+        Button { action_id: "a".into(), text: Text::plain("A"), value: "v".into(), style: None, confirm: None };
     let blocks = vec![Block::Section { text: Text::mrkdwn("*May I?*") }, Block::Actions { elements: vec![button] }];
     house
         .queue(PR, &thread, &[OutboxAction::Reply { said: Said { text: "May I?".into(), blocks: blocks.clone() } }])

@@ -68,7 +68,7 @@ impl World {
         if thread.is_some_and(|thread| !self.messages[&channel].iter().any(|message| message.ts == thread)) {
             return Err("invalid_thread_ts");
         }
-        if !self.unseen.files.get(&id).is_some_and(|file| file.content.is_some()) {
+        if self.unseen.files.get(&id).is_none_or(|file| file.content.is_none()) {
             return Err("file_not_found");
         }
         let words = arguments["initial_comment"].as_str().unwrap_or_default().to_owned();
