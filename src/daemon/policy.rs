@@ -272,7 +272,7 @@ async fn tell(running: &Running, key: &str, notice: &Notice) -> anyhow::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FeedRow;
+    use crate::model::{FeedRow, Work};
 
     fn rows(facts: Vec<Fact>) -> Vec<FeedRow> {
         let row = |(seq, fact)| FeedRow {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     fn ended(blocked: Option<Blocked>) -> Fact {
-        Fact::TurnEnded { outcome: Outcome::Failed { reason: "x".into(), blocked }, usage: None }
+        Fact::TurnEnded { outcome: Outcome::Failed { reason: "x".into(), blocked }, usage: None, work: Work::default() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! prompt: it is the one prompt of its kind that is on its way when the record tells of a compaction.
 
 use super::Stream;
-use crate::model::{Evidence, Fact, Outcome, Slug, Source, StateName};
+use crate::model::{Evidence, Fact, Outcome, Slug, Source, StateName, Work};
 use crate::runtime::{Record, RecordKind};
 use crate::store::{EvidenceRow, RecordBatch, Store};
 
@@ -35,7 +35,7 @@ pub(super) async fn tell(
             let facts = [
                 Fact::TurnStarted { summary: prompt.body.clone() },
                 Fact::Said { text: format!("The conversation was compacted{left}.") },
-                Fact::TurnEnded { outcome: Outcome::Completed, usage: None },
+                Fact::TurnEnded { outcome: Outcome::Completed, usage: None, work: Work::default() },
             ];
             batch.facts.extend(facts.map(|fact| (seen.at, Some(prompt.id.clone()), fact)));
         }

@@ -12,6 +12,7 @@ mod gauge;
 mod memory;
 mod resume;
 mod spoken;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -142,6 +143,7 @@ impl Mirror {
         }
         if batch.conversation.as_deref().is_some_and(|id| id != conversation) {
             turn.gauge.emptied(0);
+            turn.todos.forget();
         }
         compaction::tell(&self.store, agent, &streams, &used, &mut batch).await?;
         let mut again = false;

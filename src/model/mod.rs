@@ -14,6 +14,7 @@ mod schedule;
 mod slug;
 pub mod text;
 mod transcript;
+mod work;
 
 pub use blocked::{Blocked, ContextUse, DialogKind};
 pub use clock::{Clock, SystemClock};
@@ -26,3 +27,4 @@ pub use prompt::{
 pub use schedule::{DateFilter, Schedule, WeekdaySet};
 pub use slug::{Slug, SlugError};
 pub use transcript::{TranscriptEntry, TranscriptLine};
+pub use work::{Doing, Dollars, PullRequest, Todo, TodoState, Work};

@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Agent, RuntimeConfig};
-use crate::model::{DialogKind, Outcome, Usage};
+use crate::model::{DialogKind, Doing, Dollars, Outcome, PullRequest, Todo, TodoState, Usage};
 use crate::tmux::{Key, Screen};
 
 pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
@@ -314,7 +314,16 @@ pub enum Record {
         tool: String,
         /// What with, in one line.
         detail: String,
+        /// What kind of thing it does with it.
+        doing: Doing,
     },
+    /// A command that the agent ran printed the addresses of pull requests.
+    Printed {
+        /// Which.
+        pull_requests: Vec<PullRequest>,
+    },
+    /// The agent changed its own to-do list.
+    Todos(TodoChange),
     /// The agent waits for a person.
     Asked {
         /// What it asks.
@@ -326,6 +335,11 @@ pub enum Record {
         message: String,
         /// What it cost.
         usage: Usage,
+    },
+    /// Money that the turn cost, by the agent's own word.
+    Cost {
+        /// How much.
+        dollars: Dollars,
     },
     /// How full the model's context is, and when a limit ends; what is not told stays as it was told before.
     Measured {
@@ -349,6 +363,34 @@ pub enum Record {
         outcome: Outcome,
         /// The agent's last words, where the record repeats them: the transcript must show them before the turn is closed.
         last_words: Option<String>,
+    },
+}
+
+/// What becomes of an agent's own to-do list. Some CLIs tell the whole list each time, some tell of one thing on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TodoChange {
+    /// This is the whole list.
+    All(Vec<Todo>),
+    /// One more thing, at the list's end.
+    Added {
+        /// Its name in the CLI.
+        id: String,
+        /// What.
+        text: String,
+    },
+    /// One thing changed; what is none stayed.
+    Changed {
+        /// Its name in the CLI.
+        id: String,
+        /// What it is now.
+        text: Option<String>,
+        /// How far it is now.
+        state: Option<TodoState>,
+    },
+    /// One thing is no longer on the list.
+    Removed {
+        /// Its name in the CLI.
+        id: String,
     },
 }
 

@@ -51,7 +51,6 @@ pub(super) enum Piece {
 }
 
 /// An agent's `text` as what is to be posted, in order. Nothing for a text without content.
-#[cfg_attr(not(test), expect(dead_code, reason = "what the outbox stores is text alone: see `texts`"))]
 pub(super) fn render(text: &str) -> Vec<Piece> {
     let text = printable(text);
     if units(&text) > MOST_IN_MESSAGES && !text.trim().is_empty() {
@@ -59,11 +58,6 @@ pub(super) fn render(text: &str) -> Vec<Piece> {
         return vec![Piece::File { name: summary::FILE.to_owned(), content: text, summary }];
     }
     pack::messages(read::read(&text)).iter().map(|parts| message(parts)).collect()
-}
-
-/// An agent's `text` in mrkdwn alone, as one or more messages: for where no blocks go.
-pub(super) fn texts(text: &str) -> Vec<String> {
-    pack(&read::read(&printable(text)).iter().map(write::mrkdwn).collect::<Vec<_>>(), MOST)
 }
 
 /// `mrkdwn` that is rendered already, as one or more messages.
@@ -178,6 +172,11 @@ mod tests {
             _ => false,
         };
         everybody || lower.match_indices('<').any(|(at, _)| opened(at))
+    }
+
+    /// `text` in mrkdwn alone.
+    fn texts(text: &str) -> Vec<String> {
+        pack(&read::read(&printable(text)).iter().map(write::mrkdwn).collect::<Vec<_>>(), MOST)
     }
 
     /// What must be true of every answer.

@@ -2,7 +2,7 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `authority`, `command`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure;
+//! `to_slack`, `progress`, `authority`, `command`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure;
 //! `connector`, `socket`, `web`, `workspace`, `people`, `inbox`, `orders`, `home`, `feed`, `news`, `outbox`, `find`, `upload`
 //! and `liveness` do.
 //!
@@ -38,6 +38,7 @@ mod pace;
 mod people;
 mod place_in_queue;
 mod plain;
+mod progress;
 mod reading;
 mod socket;
 mod split;

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Store, Write, from_json, micros, timestamp, to_json};
-use crate::model::{Fact, FeedRow, PromptId, Slug};
+use crate::model::{Fact, FeedRow, Place, PromptId, Slug};
 
 impl Store {
     /// At most `most` rows after `seq`, in order.
@@ -64,6 +64,25 @@ impl Store {
         .await
         .context("can't read the feed")?;
         Ok(count > 0)
+    }
+
+    /// How the turns of a job ended before the row `before`, in order: the turn of `job` itself, and those in which the fleet
+    /// went on with it in the thread at `place`.
+    pub async fn ends_of_job(&self, job: &PromptId, place: Option<&Place>, before: i64) -> anyhow::Result<Vec<Fact>> {
+        let rows = sqlx::query(
+            "SELECT f.seq, f.at, f.agent, f.turn, f.fact FROM feed f JOIN inbox i ON i.id = f.turn \
+             WHERE (i.id = $1 OR i.channel = $2 AND i.thread = $3 AND i.source LIKE '{\"kind\":\"resume\"%') \
+             AND f.seq < $4 AND f.fact LIKE '{\"fact\":\"turn_ended\"%' ORDER BY f.seq",
+        );
+        let rows = rows
+            .bind(job.as_str())
+            .bind(place.map(|place| place.channel.as_str()))
+            .bind(place.map(|place| place.thread.as_str()))
+            .bind(before)
+            .fetch_all(&mut *self.read().await?)
+            .await
+            .context("can't read the feed")?;
+        Ok(self.unreadable.without("feed row", "seq", &rows, feed_row).into_iter().map(|row| row.fact).collect())
     }
 
     async fn rows_of(&self, turn: &PromptId, after: i64) -> anyhow::Result<Vec<FeedRow>> {

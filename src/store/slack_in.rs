@@ -193,10 +193,22 @@ pub async fn set_muted(write: &mut Write, place: &Place, muted: Option<Timestamp
     Ok(())
 }
 
-/// Whether a row is a post in a thread that is muted. What a root message says of its turn, and reactions, are no posts.
+/// Whether a row is a post in a thread that is muted. What a root message says of its turn, reactions, and what becomes of a
+/// message that stands there already are no posts.
 pub async fn silenced(write: &mut Write, row: &NewOutboxRow) -> anyhow::Result<bool> {
     match row.action {
-        OutboxAction::Reply { .. } | OutboxAction::Keyed { .. } | OutboxAction::Upload { .. } => {}
+        OutboxAction::Reply { .. } | OutboxAction::Upload { .. } => {}
+        OutboxAction::Keyed { ref key, .. } => {
+            let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM slack_outbox WHERE lane = $1 AND key = $2")
+                .bind(&row.lane)
+                .bind(key)
+                .fetch_one(write.connection())
+                .await
+                .context("can't read the outbox")?;
+            if there > 0 {
+                return Ok(false);
+            }
+        }
         OutboxAction::Open { .. }
         | OutboxAction::EditRoot { .. }
         | OutboxAction::Whisper { .. }

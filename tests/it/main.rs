@@ -46,6 +46,7 @@ mod slack_news;
 mod slack_out;
 mod slack_out_trouble;
 mod slack_rights;
+mod slack_roots;
 mod slack_socket;
 mod support;
 mod tidy;

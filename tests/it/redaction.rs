@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
-use fleetd::model::{Outcome, TranscriptEntry, TranscriptLine};
+use fleetd::model::{Doing, Outcome, TranscriptEntry, TranscriptLine};
 use jiff::Timestamp;
 
 use crate::support::fleet::Fleet;
-use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack};
+use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, Posted};
 use crate::support::wait::until;
 
 const CHANNEL: &str = "C00000001";
@@ -35,7 +35,8 @@ fn said(fleet: &Fleet, text: &str) {
 
 /// Everything that people can read: Slack, the log, and what the client prints.
 fn read_by_people(fleet: &Fleet, slack: &FakeSlack, prompt: &str) -> Vec<(&'static str, String)> {
-    let posts: Vec<String> = slack.everything_in(CHANNEL).into_iter().map(|post| post.text).collect();
+    let shown = |post: Posted| format!("{}\n{}", post.text, slack.blocks_of(CHANNEL, &post.ts));
+    let posts: Vec<String> = slack.everything_in(CHANNEL).into_iter().map(shown).collect();
     vec![
         ("slack", posts.join("\n")),
         ("the log", fleet.log()),
@@ -93,7 +94,11 @@ async fn a_token_that_an_agent_prints_is_read_nowhere_however_it_is_torn_or_enco
     said(&fleet, &format!("{} and {}", ENCODED[0], ENCODED[1]));
     record(
         &fleet,
-        TranscriptEntry::Tool { tool: "Bash".into(), detail: format!("curl -H 'Authorization: {APP_TOKEN}'") },
+        TranscriptEntry::Tool {
+            tool: "Bash".into(),
+            detail: format!("curl -H 'Authorization: {APP_TOKEN}'"),
+            doing: Doing::Running,
+        },
     );
     record(&fleet, TranscriptEntry::Asked { question: format!("May I use {DEPLOY_KEY}?") });
 
@@ -109,6 +114,7 @@ async fn a_token_that_an_agent_prints_is_read_nowhere_however_it_is_torn_or_enco
         TranscriptEntry::TurnEnded {
             outcome: Outcome::Failed { reason: format!("{BOT_TOKEN} was refused"), blocked: None },
             usage: None,
+            cost: None,
         },
     );
     slack.wait_message("the end is told", |post| post.text.contains("failed")).await;

@@ -7,7 +7,7 @@ use fleetd::model::{Clock, Fact, Outcome, PromptId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::bridge::{House, PR, Running, ended, said, slug, started};
-use crate::support::slack::Script;
+use crate::support::slack::{Posted, Script};
 use crate::support::wait::until;
 
 /// A turn that `fleet send` opened.
@@ -34,7 +34,11 @@ async fn a_turn_that_did_not_come_from_slack_is_told_below_one_root_that_ends_as
     turn(
         &house,
         &bridge,
-        vec![started(), said("**one**"), Fact::UsedTool { tool: "Bash".into(), detail: "ls".into() }],
+        vec![
+            started(),
+            said("**one**"),
+            Fact::UsedTool { tool: "Bash".into(), detail: "ls".into(), doing: fleetd::model::Doing::Running },
+        ],
     )
     .await;
     house.slack.wait_message("the answer", |message| message.text == "*one*").await;
@@ -45,10 +49,13 @@ async fn a_turn_that_did_not_come_from_slack_is_told_below_one_root_that_ends_as
     let failed = Outcome::Failed { reason: "API error 529".into(), blocked: None };
     house.did("pr", Some(&id), [Fact::Asked { question: "May I?".into() }, said("two"), ended(failed)]).await;
     bridge.wake.notify_one();
-    let root = house.slack.wait_message("the root's end", |message| message.text.contains("failed")).await;
+    let ends = |message: &Posted| message.ts == before.ts && message.text.contains("failed");
+    let root = house.slack.wait_message("the root's end", ends).await;
     assert_eq!(root.text, format!("{first_line}\n:warning: failed: API error 529"));
-    assert_eq!(root.ts, before.ts);
-    let told = texts_below_root(&house).await;
+    let folded = |message: &Posted| message.thread.is_some() && message.text.contains(":warning: failed");
+    house.slack.wait_message("the progress is folded", folded).await;
+    let mut told = texts_below_root(&house).await;
+    told.retain(|text| !text.starts_with(":warning: failed"));
     assert_eq!((told.len(), told[0].as_str(), told[2].as_str()), (3, "*one*", "two"));
     assert!(told[1].contains("May I?") && told[1].contains("fleet attach pr"), "{}", told[1]);
     house.assert_clean();

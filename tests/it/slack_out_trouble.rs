@@ -238,7 +238,7 @@ async fn a_thread_shows_that_its_agent_works_and_an_app_that_can_not_show_it_los
     let mut bridge = house.started().await;
     bridge.prompted().await;
     let id = house.open("pr").await[0].id.clone();
-    let tool = || Fact::UsedTool { tool: "Bash".into(), detail: "ls".into() };
+    let tool = || Fact::UsedTool { tool: "Bash".into(), detail: "ls".into(), doing: fleetd::model::Doing::Running };
     house.did("pr", Some(&id), [started(), tool(), tool()]).await;
     bridge.wake.notify_one();
     let shown = until("it is shown", || async { house.slack.statuses().first().cloned() }).await;

@@ -196,5 +196,5 @@ pub fn said(text: &str) -> Fact {
 }
 
 pub fn ended(outcome: Outcome) -> Fact {
-    Fact::TurnEnded { outcome, usage: None }
+    Fact::TurnEnded { outcome, usage: None, work: fleetd::model::Work::default() }
 }
