@@ -139,6 +139,11 @@ pub async fn pass(
 ) -> anyhow::Result<Option<Duration>> {
     let Some((urgency, why)) = post.restart.wanted() else { return Ok(None) };
     let slug = post.slug();
+    if running.agent(slug).is_none() {
+        // agents.yaml does not name it any more: nobody would resume it, and its session is to be held.
+        post.restart.clear();
+        return Ok(None);
+    }
     let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
     let token = match urgency {
         Urgency::Now => must_restart(sight.as_ref()),

@@ -119,6 +119,30 @@ async fn an_agent_that_is_taken_out_is_held_with_its_work_and_comes_back_as_it_w
 }
 
 #[tokio::test]
+async fn an_agent_that_was_to_be_started_anew_and_is_taken_out_keeps_its_process_and_its_last_turn() {
+    let gate = tempfile::tempdir().unwrap();
+    let gate = gate.path().join("gate");
+    let mut fleet = Fleet::new(&(Fleet::gated("ann", &gate) + &Fleet::practice("bob")));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    let pid = fleet.agent_pid("ann");
+    let id = fleet.hand_in("ann", "practice: hold");
+    fleet.until_state("ann", "busy").await;
+    fleet.configure(&(Fleet::gated("ann", &gate) + "    env: {COLOUR: green}\n" + &Fleet::practice("bob")));
+    let waits = fleet.hand_in("ann", "after the restart");
+    fleet.until_held("ann", &waits, "agents.yaml has changed").await;
+    fleet.configure(&Fleet::practice("bob"));
+    until_served(&fleet, &["bob"]).await;
+    std::fs::write(&gate, "").unwrap();
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    // As it was at first: nothing asks for another process any more.
+    fleet.configure(&(Fleet::gated("ann", &gate) + &Fleet::practice("bob")));
+    until_served(&fleet, &["ann", "bob"]).await;
+    fleet.until_prompt(&waits, "done", |state| state.name() == StateName::Done).await;
+    assert_eq!(fleet.agent_pid("ann"), pid, "a retired agent was ended, and nobody resumed it");
+}
+
+#[tokio::test]
 async fn the_session_of_a_retired_agent_ends_when_its_time_is_over_and_its_directory_stays() {
     let mut fleet = Fleet::new(&both());
     fleet.start().await;
