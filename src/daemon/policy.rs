@@ -158,7 +158,10 @@ async fn look_up_cut(
     news: bool,
 ) -> anyhow::Result<Option<Cut>> {
     let mut cut = match news {
-        true => cut_of(&running.store.last_turns(post.slug(), TURNS).await?),
+        true => {
+            let begun = running.store.conversation_since(post.slug()).await?;
+            cut_of(&running.store.last_turns(post.slug(), TURNS).await?, begun)
+        }
         false => post.seen().cut,
     };
     if let Some(cut) = cut.as_mut().filter(|cut| matches!(cut.blocked, Blocked::Login { .. })) {
@@ -169,13 +172,14 @@ async fn look_up_cut(
     Ok(cut)
 }
 
-/// By the latest rows of the feed that tell of turns, the latest first.
-fn cut_of(rows: &[crate::model::FeedRow]) -> Option<Cut> {
+/// By the latest rows of the feed that tell of turns, the latest first. A conversation that has `begun` since knows nothing of
+/// what was cut off.
+fn cut_of(rows: &[crate::model::FeedRow], begun: Option<Timestamp>) -> Option<Cut> {
     let cut_off = |fact: &Fact| match fact {
         Fact::TurnEnded { outcome: Outcome::Failed { blocked, .. }, .. } => blocked.clone(),
         _ => None,
     };
-    let last = rows.first()?;
+    let last = rows.first().filter(|last| begun.is_none_or(|begun| begun <= last.at))?;
     let blocked = cut_off(&last.fact)?;
     let ends = rows.iter().filter(|row| matches!(row.fact, Fact::TurnEnded { .. }));
     let kind = std::mem::discriminant(&blocked);
@@ -295,7 +299,7 @@ mod tests {
     fn a_limit_counts_only_while_nothing_else_was_begun_and_its_tries_in_a_row_are_counted() {
         let limit = |second| Some(Blocked::UsageLimit { until: Timestamp::from_second(second).ok() });
         let started = || Fact::TurnStarted { summary: String::new() };
-        let times = |facts| cut_of(&rows(facts)).map(|cut| (cut.times, cut.at.as_second()));
+        let times = |facts| cut_of(&rows(facts), None).map(|cut| (cut.times, cut.at.as_second()));
         assert_eq!(times(vec![]), None);
         assert_eq!(times(vec![started(), ended(limit(9))]), Some((1, 2)));
         assert_eq!(times(vec![started(), ended(limit(9)), started()]), None);
@@ -303,6 +307,14 @@ mod tests {
         assert_eq!(times(vec![ended(limit(9)), ended(None), started(), ended(limit(10))]), Some((1, 4)));
         assert_eq!(times(vec![ended(limit(9)), started(), ended(Some(Blocked::ContextFull))]), Some((1, 3)));
         assert_eq!(times(vec![started(), ended(None)]), None);
+    }
+
+    #[test]
+    fn an_empty_conversation_that_a_person_began_after_a_limit_is_not_told_to_go_on_with_what_it_never_knew() {
+        let rows = rows(vec![ended(Some(Blocked::UsageLimit { until: None }))]);
+        let cut = |begun| cut_of(&rows, Timestamp::from_second(begun).ok()).is_some();
+        assert!(cut(0) && cut(1), "it is the conversation that was cut off");
+        assert!(!cut(2), "it was begun since");
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Store {
     pub async fn last_news(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MAX(at) FROM (SELECT MAX(at) AS at FROM feed WHERE agent = $1 \
-             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1) AS news",
+             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1 \
+             UNION ALL SELECT launched AS at FROM conversation WHERE agent = $1) AS news",
         )
         .bind(agent.as_str())
         .fetch_one(&mut *self.read().await?)
