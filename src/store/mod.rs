@@ -252,6 +252,7 @@ fn migrator() -> Migrator {
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
+        (11, "feed turns", include_str!("migrations/0011_feed_turns.sql")),
     ];
     Migrator::with_migrations(
         steps
