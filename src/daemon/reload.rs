@@ -23,7 +23,7 @@ use super::watch::Watcher;
 use super::worker;
 use crate::config::{self, Change, Fleet};
 use crate::model::text::count;
-use crate::model::{LaunchFile, Notice, Slug};
+use crate::model::{Notice, Slug};
 use crate::runtime::AgentSetup;
 use crate::schedule;
 use crate::tmux::ProcessMark;
@@ -199,8 +199,7 @@ pub fn compare(post: &AgentPost, pid: Option<u32>) {
     }
     post.set_compared(pid, &setup);
     // An earlier release noted nothing: an upgrade restarts nobody.
-    let launched = std::fs::read_to_string(LaunchFile::noted(post.state())).unwrap_or_default();
-    if launched.is_empty() || launched == setup.agent.launch_fingerprint() {
+    if post.launched().is_none_or(|launched| launched.fingerprint == setup.agent.launch_fingerprint()) {
         post.restart.withdraw(ABOUT);
     } else {
         post.want_restart(ABOUT, Urgency::WhenIdle, "agents.yaml has changed how it is started".to_owned());

@@ -31,7 +31,7 @@ pub struct LaunchFile {
     /// The soft limit of open files, where it is to differ from the tmux server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nofile: Option<u64>,
-    /// What tells launches apart that make another agent of it; noted by the process itself once it starts.
+    /// What tells launches apart that make another agent of it, as one line; noted by the process itself once it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
