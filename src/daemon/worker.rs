@@ -111,6 +111,9 @@ pub async fn supervisor(running: Arc<Running>) {
         let problem = match survey(&running, Patience::Growing).await {
             Ok(survey) => {
                 again = survey.again;
+                // Here only: two at once would end a session twice, and a look on somebody's word must end none.
+                let retired = retire::pass(&running, &survey).await;
+                running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
                 start(&running, survey, |_| {});
                 None
             }
@@ -170,8 +173,6 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
         }
     }
     running.deaths.watch(alive, &running.events);
-    let retired = retire::pass(running, &survey).await;
-    running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
     Ok(survey)
 }
 
@@ -239,6 +240,8 @@ pub async fn reconcile(running: &Arc<Running>, dry_run: bool) -> anyhow::Result<
         let error = done.as_ref().err().map(|error| format!("{error:#}"));
         steps.push((place, ReconciledStep { plan: step.to_string(), error, done: done.is_ok() }));
     }
+    // What else a pass does, it does soon.
+    running.supervise.notify_one();
     steps.sort_by_key(|(place, _)| *place);
     Ok(steps.into_iter().map(|(_, step)| step).collect())
 }
