@@ -83,6 +83,18 @@ async fn what_a_gone_agent_left_is_freed_if_it_is_at_the_remote_and_the_living_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_clone_keeps_its_own_worktrees_and_no_others_from_going() {
+    let forge = Forge::of(&["acme/demo", "acme/site"]);
+    let fleet = after_old(&forge).await;
+    std::fs::write(fleet.path("repos/acme/site/.git/config"), "[remote half a line").unwrap();
+    let freed = gc(&fleet, &["--yes"]);
+    let (demo, site) = (fleet.path("work/old/demo"), fleet.path("work/old/site"));
+    assert_eq!(item(&freed, &demo).outcome, GcOutcome::Freed { branch_kept: None });
+    assert!(why(&freed, &site).contains("can't look at its clone"), "{freed:#?}");
+    assert!(site.exists() && !demo.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_trick_makes_gc_delete_somebody_s_work() {
     let forge = Forge::of(&["acme/demo", "acme/site"]);
     let fleet = after_old(&forge).await;
