@@ -45,7 +45,7 @@ pub async fn run(running: Arc<Running>, watcher: Arc<Watcher>) {
     staff.hire(&running, &running.roster().agents);
     // Without the watch a change is taken on SIGHUP, and that is said.
     let watch = watch(&running, &running.loader.path);
-    running.set_problem("agents.yaml", watch.as_ref().err().map(|error| format!("{error:#}")));
+    running.set_problem("agents.yaml's watch", watch.as_ref().err().map(|error| format!("{error:#}")));
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -157,6 +157,8 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     running.set_problem("agents.yaml", problem);
     if changes.is_empty() {
         tracing::info!("agents.yaml was read again and says what it said");
+    }
+    if later.len() == changes.len() {
         return Ok(Taken::Seen);
     }
     let lines = describe(running, &before.fleet, &fleet, &changes).await?;
@@ -178,7 +180,9 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     running.supervisor.set_launch_stagger(fleet.launch_stagger);
     running.roster.send_replace(Arc::new(Roster { fleet, agents, retired: served }));
     staff.hire(running, &running.roster().agents);
-    let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    // What waits for the next start was not taken, and would be told again with every change.
+    let taken = lines.into_iter().filter(|line| line.kind != ChangeKind::NextStart);
+    let lines: Vec<String> = taken.map(|line| line.text).collect();
     tracing::info!("agents.yaml was taken: {}", lines.join("; "));
     let now = running.clock.now();
     running.store.tell_box(&format!("config/taken/{now}"), &Notice::ConfigTaken { changes: lines }, now).await?;

@@ -188,6 +188,26 @@ async fn a_plan_tells_what_a_change_would_do_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn what_only_the_next_start_takes_is_told_as_wrong_and_never_as_taken() {
+    let mut fleet = Fleet::running(&Fleet::practice("ann")).await;
+    let elsewhere = |fleet: &Fleet| {
+        let text = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+        std::fs::write(fleet.path("agents.yaml"), text.replace("/repos\n", "/elsewhere\n")).unwrap();
+    };
+    elsewhere(&fleet);
+    let told = async || fleet.status().problems.iter().any(|told| told.contains("another reposDir")).then_some(());
+    until("it is told", told).await;
+    assert!(!fleet.log().contains("agents.yaml was taken"));
+    fleet.configure(&both());
+    elsewhere(&fleet);
+    until_served(&fleet, &["ann", "bob"]).await;
+    until("it is still told", told).await;
+    let taken = fleet.log().lines().filter(|line| line.contains("agents.yaml was taken")).collect::<String>();
+    assert!(taken.contains("bob") && !taken.contains("reposDir"), "{taken}");
+    assert!(!fleet.died());
+}
+
+#[tokio::test]
 async fn a_reload_asked_for_by_a_signal_does_not_end_the_daemon() {
     let mut fleet = Fleet::new(&Fleet::practice("ann"));
     fleet.start().await;
