@@ -295,6 +295,25 @@ async fn a_remote_that_is_gone_is_told_once_a_day_and_the_nudge_goes_out_at_once
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_that_was_taken_out_and_is_set_again_is_told_again() {
+    let with_ceiling = Fleet::practice("ann") + "    disk: 1M\n";
+    let mut fleet = Fleet::new(&with_ceiling);
+    let work = fleet.path("work/ann");
+    std::fs::create_dir_all(&work).unwrap();
+    std::fs::write(work.join("big"), vec![7; 3 << 20]).unwrap();
+    fleet.start().await;
+    let times = |count: usize| (fleet.log().matches("*ann* takes 3.0 MiB").count() == count).then_some(());
+    until("it is told", async || times(1)).await;
+    fleet.configure(&Fleet::practice("ann"));
+    let store = fleetd::store::Store::open(&fleet.state().join("fleet.db")).await.unwrap();
+    let forgotten = async || store.note("disk.over/ann").await.unwrap().is_some_and(|since| since.is_empty());
+    until("it is forgotten", async || forgotten().await.then_some(())).await;
+    store.close().await;
+    fleet.configure(&with_ceiling);
+    until("it is told again", async || times(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_over_its_ceiling_is_told_once() {
     let mut fleet = Fleet::new(&(Fleet::practice("ann") + "    disk: 1M\n"));
     let work = fleet.path("work/ann");
