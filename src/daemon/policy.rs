@@ -42,7 +42,10 @@ pub async fn pass(
     let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.is_worth_compacting(at));
     // A login or a trust dialog comes soon after a start.
     let starts = running.supervisor.starts_in_vain(slug);
-    let told = post.seen().told_blocked != Some(false);
+    let told = match seen.told_blocked {
+        Some(told) => told,
+        None => is_told_blocked(running, slug).await.inspect(|told| post.set_told_blocked(*told))?,
+    };
     if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() && !told {
         return Ok(true);
     }
@@ -85,6 +88,13 @@ async fn retiring(running: &Running, slug: &Slug) -> anyhow::Result<Option<Times
     // Taken out just now, its time is not noted yet.
     let since = retired.map_or_else(|| running.clock.now(), |(_, since)| since);
     Ok(Some(retirement_end(since, running.roster().fleet.retire_after)))
+}
+
+/// Whether people were told that an agent can't go on, and not yet that it does.
+async fn is_told_blocked(running: &Running, slug: &Slug) -> anyhow::Result<bool> {
+    let Some(key) = running.store.last_told(&format!("blocked/{slug}/")).await? else { return Ok(false) };
+    let over = running.store.last_told(&format!("unblocked/{slug}/")).await?;
+    Ok(over != Some(format!("un{key}")))
 }
 
 /// Tells people that an agent goes on of which they were told that it can't, once for each time.
