@@ -2,7 +2,7 @@
 //! says. Everything is derived anew at every pass; what was answered is kept by the store under a key that names the
 //! occurrence, so that a crash at any moment leads to one answer and not to two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -14,14 +14,11 @@ use crate::model::{
     Blocked, ContextUse, DialogKind, Fact, Mode, NewPrompt, Notice, Outcome, PromptId, Slug, Source, StateName,
 };
 use crate::policy::{Answer, Cut, Facts, State, answer};
-use crate::runtime::{Activity, AgentSetup, Conversation, account_files};
+use crate::runtime::{Activity, AgentSetup, Conversation, login_file};
 use crate::supervisor::retirement_end;
 
 /// How many turns back tries in vain are counted.
 const TURNS: u32 = 16;
-
-/// The files in which the CLIs keep a login; one that is newer than a failure mends it.
-const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
 
 /// What an agent that a limit cut off is told.
 const GO_ON: &str = "Your last turn was cut off by a limit that is over now. Go on where you stopped.";
@@ -176,7 +173,7 @@ async fn look_up_cut(
     };
     if let Some(cut) = cut.as_mut().filter(|cut| matches!(cut.blocked, Blocked::Login { .. })) {
         let relaunched = running.store.launched_at(post.slug()).await?.is_some_and(|at| at > cut.at);
-        cut.mended = relaunched || logged_in_since(&account_files(&setup.context(conversation)), cut.at);
+        cut.mended = relaunched || logged_in_since(login_file(&setup.context(conversation)).as_deref(), cut.at);
     }
     post.set_cut(cut.clone());
     Ok(cut)
@@ -197,10 +194,9 @@ fn cut_of(rows: &[crate::model::FeedRow], begun: Option<Timestamp>) -> Option<Cu
     Some(Cut { times: u32::try_from(same.count()).unwrap_or(u32::MAX), at: last.at, blocked, mended: false })
 }
 
-fn logged_in_since(files: &[PathBuf], failed: Timestamp) -> bool {
-    let is_login = |path: &&PathBuf| path.file_name().is_some_and(|name| LOGINS.iter().any(|login| name == *login));
-    let changed = |path: &PathBuf| changed_at(path).is_some_and(|changed| changed > failed);
-    files.iter().filter(is_login).any(changed)
+/// Whether the file in which the CLI keeps its login is newer than a failure, and so mends it.
+fn logged_in_since(login: Option<&Path>, failed: Timestamp) -> bool {
+    login.and_then(changed_at).is_some_and(|changed| changed > failed)
 }
 
 fn changed_at(path: &Path) -> Option<Timestamp> {
@@ -330,13 +326,12 @@ mod tests {
     #[test]
     fn a_login_file_that_is_newer_than_the_failure_ends_the_hold_and_another_file_does_not() {
         let directory = tempfile::tempdir().unwrap();
-        let (login, other) = (directory.path().join(LOGINS[0]), directory.path().join("settings.json"));
-        for path in [&login, &other] {
-            std::fs::write(path, "{}").unwrap();
-        }
+        let (login, missing) = (directory.path().join("login"), directory.path().join("missing"));
+        std::fs::write(&login, "{}").unwrap();
         let written = changed_at(&login).unwrap();
         let before = written - jiff::SignedDuration::from_secs(1);
-        assert!(logged_in_since(&[other.clone(), login.clone()], before));
-        assert!(!logged_in_since(&[login], written) && !logged_in_since(&[other], before));
+        assert!(logged_in_since(Some(&login), before));
+        assert!(!logged_in_since(Some(&login), written) && !logged_in_since(Some(&missing), before));
+        assert!(!logged_in_since(None, before));
     }
 }
