@@ -52,13 +52,12 @@ pub async fn pass(
     let retiring = retiring(running, slug).await?;
     let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, retiring, now);
     let open = running.store.open_prompts(slug).await?;
-    let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
     let key = compaction_key(slug, conversation, seen.context);
     let facts = Facts {
         now,
         compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
         cut: cut.as_ref(),
-        under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
+        under_way: open.iter().any(|prompt| prompt.state.name().is_under_way()),
         context: seen.context,
         compact_at: setup.agent.compact_at,
     };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::fleet::Running;
 use super::post::AgentPost;
 use crate::delivery::guard::{self, Hold, Occupant, Sight};
-use crate::model::{Prompt, PromptId, StateName};
+use crate::model::{Prompt, PromptId};
 use crate::runtime::{AgentSetup, Conversation};
 use crate::tmux::{ProcessMark, end_families};
 
@@ -95,10 +95,7 @@ pub fn may_restart(sight: Option<&Sight>, open: &[Prompt]) -> Result<Token, Why>
     looked.pane.input_off = false;
     // The permission is to type, and nothing is typed.
     guard::check(&looked).map(drop).map_err(Why::Pane)?;
-    let under_way = |prompt: &&Prompt| {
-        matches!(prompt.state.name(), StateName::Typing | StateName::Submitted | StateName::Confirmed)
-    };
-    match open.iter().find(under_way) {
+    match open.iter().find(|prompt| prompt.state.name().is_under_way()) {
         Some(prompt) => Err(Why::Prompt(prompt.id.clone())),
         None => Ok(Token { pid: sight.pane.pid }),
     }

@@ -64,7 +64,12 @@ impl LaunchFile {
         Self { version: Self::VERSION, argv, env, cwd, nofile: None, fingerprint: None }
     }
 
-    /// The file in an agent's directory in which its process notes the fingerprint that it was launched with.
+    /// The file's place in an agent's directory.
+    pub fn path(directory: &Path) -> PathBuf {
+        directory.join("launch.json")
+    }
+
+    /// The file in an agent's directory in which its process notes the `fingerprint` that it was launched with.
     pub fn noted(directory: &Path) -> PathBuf {
         directory.join("launched")
     }

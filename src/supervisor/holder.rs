@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::files::write_private;
+use crate::files::{pids, write_private};
 use crate::model::Slug;
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
 use crate::runtime::{AgentSetup, Conversation, Holding};
@@ -103,11 +103,9 @@ fn is_its_cli(setup: &AgentSetup, fleet: &str, pid: u32) -> bool {
 /// By a file that is held open for as long as the process lives.
 fn by_open_file(path: &Path) -> Vec<ProcessMark> {
     let Ok(path) = path.canonicalize() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let holds = |pid: &u32| {
         let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path))
     };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(holds).filter_map(|pid| Some(ProcessStatus::read(pid)?.mark(pid))).collect()
+    pids().into_iter().filter(holds).filter_map(|pid| Some(ProcessStatus::read(pid)?.mark(pid))).collect()
 }
