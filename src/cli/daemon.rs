@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
@@ -12,6 +13,9 @@ use super::surroundings::Surroundings;
 use crate::daemon::{self, MovedClock, Options};
 use crate::model::{Clock, SystemClock};
 use crate::redact::{Redaction, Stream};
+
+/// How long what was begun on threads of its own may take to end once the daemon has stopped.
+const LAST_LOOKS: Duration = Duration::from_secs(1);
 
 /// Runs it until a signal stops it.
 pub fn run(surroundings: &Surroundings) -> anyhow::Result<Exit> {
@@ -28,7 +32,10 @@ pub fn run(surroundings: &Surroundings) -> anyhow::Result<Exit> {
         redaction,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let ended = runtime.context("can't start the async runtime")?.block_on(daemon::run(options));
+    let runtime = runtime.context("can't start the async runtime")?;
+    let ended = runtime.block_on(daemon::run(options));
+    // A look at a file system that hangs never ends; the daemon does all the same.
+    runtime.shutdown_timeout(LAST_LOOKS);
     ended.map(|()| Exit::Success)
 }
 

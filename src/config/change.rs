@@ -133,6 +133,11 @@ fn env(agent: &Agent) -> Vec<(&str, &str)> {
 }
 
 impl Agent {
+    /// What a process notes of its start: the word of its runtime and, behind a space, [`Agent::launch_fingerprint`].
+    pub fn launch_note(&self) -> String {
+        format!("{} {}", self.runtime.word(), self.launch_fingerprint())
+    }
+
     /// What only a new start of the agent's process can change, as a hash: two agents of one hash run alike. Of `env` nothing
     /// but the hash leaves this room.
     pub fn launch_fingerprint(&self) -> String {

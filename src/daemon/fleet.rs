@@ -161,11 +161,15 @@ impl Running {
     }
 
     /// Reads what is new in an agent's records.
-    pub async fn mirror(&self, post: &AgentPost, conversation: &Conversation) -> anyhow::Result<Progress> {
+    pub async fn mirror(
+        &self,
+        post: &AgentPost,
+        setup: &AgentSetup,
+        conversation: &Conversation,
+    ) -> anyhow::Result<Progress> {
         // An id that is not known yet would make every record look like this agent's.
         let known =
             |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
-        let setup = post.setup_of_process();
         let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;

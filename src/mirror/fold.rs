@@ -86,8 +86,8 @@ pub struct Yield {
     pub facts: Vec<Told>,
     /// A prompt that the record holds.
     pub evidence: Option<(PromptId, EvidenceRow)>,
-    /// The conversation that runs from here on.
-    pub conversation: Option<String>,
+    /// The conversation that runs from here on, and since when.
+    pub conversation: Option<(String, Timestamp)>,
 }
 
 /// What to do with a record.
@@ -112,7 +112,7 @@ impl OpenTurn {
         }
         self.tally.count(&seen.record);
         match &seen.record {
-            Record::Conversation { id } => yielded.conversation = Some(id.clone()),
+            Record::Conversation { id } => yielded.conversation = Some((id.clone(), seen.at)),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
             // It is not taken yet; taken, it is told again.
@@ -324,7 +324,7 @@ pub fn fold_all(
             Verdict::Taken(yielded) => {
                 used[index] += 1;
                 waiting.fill(false);
-                let changed = yielded.conversation.as_deref().is_some_and(|id| id != limits.conversation);
+                let changed = yielded.conversation.as_ref().is_some_and(|(id, _)| id != limits.conversation);
                 yields.push(yielded);
                 if changed {
                     return (yields, used);

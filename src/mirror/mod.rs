@@ -141,7 +141,7 @@ impl Mirror {
             batch.evidence.extend(yielded.evidence);
             batch.conversation = yielded.conversation.or(batch.conversation);
         }
-        if batch.conversation.as_deref().is_some_and(|id| id != conversation) {
+        if batch.conversation.as_ref().is_some_and(|(id, _)| *id != conversation) {
             turn.gauge.emptied(0);
             turn.todos.forget();
         }

@@ -26,7 +26,7 @@ use crate::config::{Agent, RuntimeConfig};
 use crate::model::{DialogKind, Doing, Dollars, Outcome, PullRequest, Todo, TodoState, Usage};
 use crate::tmux::{Key, Screen};
 
-pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
+pub use account::{Account, FileText, Login, Trust, account, account_files, login_file, shared_login};
 pub use claude::Claude;
 pub use codex::Codex;
 pub use command::{Command, SILENCE};

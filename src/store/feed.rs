@@ -8,6 +8,10 @@ use sqlx::sqlite::SqliteRow;
 use super::{Store, Write, from_json, micros, timestamp, to_json};
 use crate::model::{Fact, FeedRow, Place, PromptId, Slug};
 
+/// The latest `$2` rows of the agent `$1` that tell of a turn's beginning or end, the latest first.
+pub(super) const LAST_TURNS: &str = "SELECT seq, at, agent, turn, fact FROM feed WHERE agent = $1 AND \
+    (fact LIKE '{\"fact\":\"turn_ended\"%' OR fact LIKE '{\"fact\":\"turn_started\"%') ORDER BY seq DESC LIMIT $2";
+
 impl Store {
     /// At most `most` rows after `seq`, in order.
     pub async fn feed_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<FeedRow>> {
@@ -97,10 +101,7 @@ impl Store {
 
     /// The latest rows that tell of a turn's beginning or end, the latest first.
     pub async fn last_turns(&self, agent: &Slug, most: u32) -> anyhow::Result<Vec<FeedRow>> {
-        let rows = sqlx::query(
-            "SELECT seq, at, agent, turn, fact FROM feed WHERE agent = $1 AND (fact LIKE '{\"fact\":\"turn_ended\"%' \
-             OR fact LIKE '{\"fact\":\"turn_started\"%') ORDER BY seq DESC LIMIT $2",
-        );
+        let rows = sqlx::query(LAST_TURNS);
         let rows = rows.bind(agent.as_str()).bind(i64::from(most)).fetch_all(&mut *self.read().await?).await;
         Ok(self.unreadable.without("feed row", "seq", &rows.context("can't read the feed")?, feed_row))
     }
@@ -109,7 +110,8 @@ impl Store {
     pub async fn last_news(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MAX(at) FROM (SELECT MAX(at) AS at FROM feed WHERE agent = $1 \
-             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1) AS news",
+             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1 \
+             UNION ALL SELECT launched AS at FROM conversation WHERE agent = $1) AS news",
         )
         .bind(agent.as_str())
         .fetch_one(&mut *self.read().await?)

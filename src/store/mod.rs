@@ -260,6 +260,7 @@ fn migrator() -> Migrator {
         (7, "arrivals", include_str!("migrations/0007_arrivals.sql")),
         (8, "keyed", include_str!("migrations/0008_keyed.sql")),
         (9, "rights", include_str!("migrations/0009_rights.sql")),
+        (11, "feed turns", include_str!("migrations/0011_feed_turns.sql")),
     ];
     Migrator::with_migrations(
         steps

@@ -25,11 +25,12 @@ const DATABASES: [&str; 1] = [include_str!("../fixtures/store/0002.sql")];
 
 /// The same for the later schemas, each with every state of a prompt: without modes and steering, and with them and a message of
 /// two prompts.
-const LIVES: [(&str, bool); 4] = [
+const LIVES: [(&str, bool); 5] = [
     (include_str!("../fixtures/store/0003.sql"), false),
     (include_str!("../fixtures/store/0004.sql"), true),
     (include_str!("../fixtures/store/0006.sql"), true),
     (include_str!("../fixtures/store/0007.sql"), true),
+    (include_str!("../fixtures/store/0011.sql"), true),
 ];
 
 async fn thaw(sql: &'static str, path: &Path) {
