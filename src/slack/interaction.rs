@@ -1,7 +1,7 @@
 //! Buttons, pickers and dialogs. Pure.
 
 use super::arrival::Interaction;
-use super::inbox::Effect;
+use super::effects::Effect;
 
 /// What follows from a press.
 pub(super) fn plan(interaction: &Interaction) -> Vec<Effect> {

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::arrival::{Arrival, Interaction};
 use super::authority::{Act, Permit, Refusal, Why};
+use super::effects::Effect;
 use super::from_slack::Directory;
-use super::inbox::Effect;
 use super::people::{Verdict, check};
 use super::{Bridge, wording_fleet};
 use crate::model::Slug;
@@ -55,7 +55,7 @@ pub(super) enum Answer {
     /// It may.
     Yes(Leave),
     /// It may not; what is to be said of that, if anything.
-    No(Option<Effect>),
+    No(Vec<Effect>),
     /// That can't be told now: it stays open.
     Later,
 }
@@ -63,7 +63,7 @@ pub(super) enum Answer {
 /// Whether an arrival may have the effects of that deed.
 pub(super) async fn ask(bridge: &Bridge, arrival: &Arrival, deed: Option<Deed>) -> anyhow::Result<Answer> {
     let Some(deed) = deed else { return Ok(Answer::Yes(Leave::Unneeded)) };
-    let Some(person) = arrival.person() else { return Ok(Answer::No(None)) };
+    let Some(person) = arrival.person() else { return Ok(Answer::No(Vec::new())) };
     Ok(match check(bridge, &person.user, deed.act, &deed.agent).await? {
         Verdict::Permitted(permit) => {
             let (user, agent) = (permit.user(), permit.agent());
@@ -74,7 +74,8 @@ pub(super) async fn ask(bridge: &Bridge, arrival: &Arrival, deed: Option<Deed>) 
             refusal.log(arrival.way());
             // A program does not read it.
             let channel = arrival.channel().filter(|_| !matches!(refusal.why, Why::Bot | Why::Deleted));
-            Answer::No(channel.map(|channel| Effect::Refuse { channel: channel.to_owned(), refusal }))
+            let told = channel.map(|channel| Effect::Refuse { channel: channel.to_owned(), refusal });
+            Answer::No(told.into_iter().collect())
         }
         Verdict::Waits => Answer::Later,
     })

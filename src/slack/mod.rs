@@ -19,6 +19,7 @@ mod catch_up;
 mod command;
 mod connector;
 mod directory;
+mod effects;
 mod feed;
 mod fetch;
 mod find;
