@@ -135,7 +135,8 @@ async fn a_long_answer_comes_whole_in_order_with_every_fence_closed() {
     let bridge = house.started().await;
     let code: String = (0..700).map(|line| format!("let line_{line} = {line} & 1;\n")).collect();
     turn(&house, &bridge, vec![said(&format!("Look:\n```rust\n{code}```\nThe end."))]).await;
-    house.all_said().await;
+    let is_last = |post: &Posted| shown(&house, post).ends_with("The end.");
+    until("the end", async || house.slack.everything_in(PR).iter().any(is_last).then_some(())).await;
     let root = house.slack.messages_in(PR, None).pop().unwrap();
     let told: Vec<String> =
         house.slack.messages_in(PR, Some(&root.ts)).iter().map(|post| shown(&house, post)).collect();
