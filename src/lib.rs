@@ -10,7 +10,7 @@
 //! | 3 | `supervisor`, `delivery`, `mirror`, `schedule`, `slack`: one job each; they meet only in the store |
 //! | 2 | `store`: inbox, feed, threads. `runtime`: what each agent CLI needs and shows, without I/O |
 //! | 1 | `tmux`, `git`, `files`: thin doors to outside programs and the disk |
-//! | 0 | `model`, `config`: words, the checked agents.yaml. `policy`: what follows from an agent's state |
+//! | 0 | `model`, `config`: words, the checked agents.yaml. `policy`: what follows from an agent's state. `redact`: secrets |
 
 #![warn(missing_docs)]
 
@@ -23,6 +23,7 @@ pub mod git;
 pub mod mirror;
 pub mod model;
 pub mod policy;
+pub mod redact;
 pub mod runtime;
 pub mod schedule;
 pub mod slack;

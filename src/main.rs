@@ -37,6 +37,6 @@ fn complain(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Where stderr is gone, the exit code says enough.
-    writeln!(anstream::stderr(), "{error:#}").ok();
+    writeln!(anstream::stderr(), "{}", cli::told(error)).ok();
     cli::exit_of(error).into()
 }

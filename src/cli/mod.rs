@@ -31,12 +31,14 @@ mod trace;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
+use crate::redact::Redaction;
 use surroundings::Surroundings;
 
 pub use exit::{Exit, of as exit_of};
@@ -147,7 +149,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Reconcile(args) => client(reconcile::run(&args, &surroundings)),
         Verb::Plan(args) => client(plan::run(&args, &surroundings)),
         Verb::Gc(args) => client(gc::run(&args, &surroundings)),
-        Verb::Doctor(args) => client(doctor::run(&args, &surroundings)),
+        Verb::Doctor(args) => {
+            redaction()?.learn(crate::daemon::held_by_process(&surroundings.environment))?;
+            client(doctor::run(&args, &surroundings))
+        }
         Verb::Trace(args) => client(trace::run(&args, &surroundings)),
     }
 }
@@ -158,9 +163,30 @@ fn client(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Ex
     runtime.context("can't start the async runtime")?.block_on(verb)
 }
 
+/// What this process may not show. A verb that learns of secrets adds them; the daemon's answers come without them.
+static REDACTION: OnceLock<Redaction> = OnceLock::new();
+
+fn redaction() -> anyhow::Result<Redaction> {
+    match REDACTION.get() {
+        Some(redaction) => Ok(redaction.clone()),
+        None => {
+            let made = Redaction::new()?;
+            Ok(REDACTION.get_or_init(|| made).clone())
+        }
+    }
+}
+
+/// An error as people may read it.
+pub fn told(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    // Without the filter it is better to be silent than to tell a secret.
+    redaction().map_or_else(|_| "fleetd failed, and can't tell of it".to_owned(), |redaction| redaction.text(&text))
+}
+
 /// Prints a line. A reader that went away (`fleet tail | head`) ends the program quietly, as any filter would.
 fn print(line: &str) -> anyhow::Result<()> {
     use std::io::Write;
+    let line = redaction()?.text(line);
     match writeln!(anstream::stdout(), "{line}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(anyhow::Error::new(error)),
         other => other.context("can't write to standard output"),

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 
 use crate::daemon::protocol::PromptView;
-use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState, Verdict};
+use crate::model::{Evidence, Fact, FeedRow, Outcome, PromptState, Todo, TodoState, Verdict};
 
 /// A prompt's present state.
 pub fn state(view: &PromptView) -> Option<&PromptState> {
@@ -50,7 +50,8 @@ pub fn row(row: &FeedRow) -> String {
     let (mark, text) = match &row.fact {
         Fact::TurnStarted { summary } => ("▶", summary.clone()),
         Fact::Said { text } => (" ", text.trim_end().to_owned()),
-        Fact::UsedTool { tool, detail } => ("·", format!("{tool} {detail}")),
+        Fact::UsedTool { tool, detail, .. } => ("·", format!("{tool} {detail}")),
+        Fact::Todos { items } => ("☐", items.iter().map(todo).collect::<Vec<_>>().join("\n")),
         Fact::Asked { question, .. } => ("?", format!("waits for a person: {question} (fleet attach {})", row.agent)),
         Fact::Undelivered { uncertain: true, why } => ("!", format!("prompt uncertain: {why}")),
         Fact::Undelivered { uncertain: false, why } => ("!", format!("prompt failed: {why}")),
@@ -64,6 +65,15 @@ pub fn row(row: &FeedRow) -> String {
     let indent = format!("\n{}", " ".repeat(head.chars().count()));
     // A pane's or a model's text is data: no escape sequence of it may reach this terminal.
     head + &crate::model::text::printable(&text).replace('\n', &indent)
+}
+
+fn todo(item: &Todo) -> String {
+    let mark = match item.state {
+        TodoState::Pending => " ",
+        TodoState::Active => ">",
+        TodoState::Done => "x",
+    };
+    format!("[{mark}] {}", item.text)
 }
 
 /// A local time of day, or with its date where that is another day.

@@ -64,6 +64,7 @@ pub fn changes(from: &Fleet, to: &Fleet) -> Vec<Change> {
         ("stagger", from.stagger != to.stagger),
         ("launchStagger", from.launch_stagger != to.launch_stagger),
         ("retireAfter", from.retire_after != to.retire_after),
+        ("catchUp", from.catch_up != to.catch_up),
         ("statusChannel", from.status_channel != to.status_channel),
         ("slack", from.slack != to.slack),
         ("idleStop", from.idle_stop != to.idle_stop),
@@ -132,6 +133,11 @@ fn env(agent: &Agent) -> Vec<(&str, &str)> {
 }
 
 impl Agent {
+    /// What a process notes of its start: the word of its runtime and, behind a space, [`Agent::launch_fingerprint`].
+    pub fn launch_note(&self) -> String {
+        format!("{} {}", self.runtime.word(), self.launch_fingerprint())
+    }
+
     /// What only a new start of the agent's process can change, as a hash: two agents of one hash run alike. Of `env` nothing
     /// but the hash leaves this room.
     pub fn launch_fingerprint(&self) -> String {
@@ -224,6 +230,7 @@ mod tests {
             ("stagger: 1m", "fleet stagger"),
             ("launchStagger: 1m", "fleet launchStagger"),
             ("retireAfter: 1d", "fleet retireAfter"),
+            ("catchUp: 1h", "fleet catchUp"),
             ("statusChannel: '#x'", "fleet statusChannel"),
             ("idleStop: {command: [x]}", "fleet idleStop"),
             ("slack: {steer: []}", "fleet slack"),

@@ -45,6 +45,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "stagger",
     "launchStagger",
     "retireAfter",
+    "catchUp",
     "statusChannel",
     "slack",
     "idleStop",
@@ -101,6 +102,7 @@ fn fleet(judge: &mut Judge<'_>, root: &Node, context: &Context<'_>) -> Option<Fl
         stagger: MINUTE * 2,
         launch_stagger: SECOND * 3,
         retire_after: DAY * 7,
+        catch_up: MINUTE * 60 * 12,
         status_channel: None,
         slack: SlackLists::default(),
         idle_stop: None,
@@ -215,6 +217,9 @@ fn times(judge: &mut Judge<'_>, fields: &Fields<'_>, fleet: &mut Fleet) {
     }
     if let Some(after) = time("retireAfter", (Duration::ZERO, DAY * 366), "at most a year") {
         fleet.retire_after = after;
+    }
+    if let Some(most) = time("catchUp", (Duration::ZERO, DAY * 7), "at most a week") {
+        fleet.catch_up = most;
     }
 }
 

@@ -82,11 +82,6 @@ impl StateDir {
         self.root.join("fleetd")
     }
 
-    /// Our own tmux configuration.
-    pub fn tmux_conf(&self) -> PathBuf {
-        self.root.join("tmux.conf")
-    }
-
     /// Prompts that `fleet send` kept while no daemon ran, one file each.
     pub fn offline(&self) -> PathBuf {
         self.root.join("offline")

@@ -25,6 +25,8 @@ pub struct Fleet {
     pub launch_stagger: Duration,
     /// An agent that agents.yaml does not name any more keeps its session this long.
     pub retire_after: Duration,
+    /// What was said in Slack while nobody listened is passed on for so long.
+    pub catch_up: Duration,
     /// The channel of the box's own news, as written: `#name` or an id.
     pub status_channel: Option<String>,
     /// Who may do what from Slack, where an agent says nothing else.

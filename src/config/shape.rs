@@ -44,6 +44,10 @@ struct File {
     /// How long an agent that was taken out of this file keeps its session. Default: `7d`.
     #[schemars(regex(pattern = r"^[0-9]+[smhd]$"))]
     retire_after: Option<String>,
+    /// How old words in Slack may be that were said while fleetd was away, to be passed on when it comes back, at most a week;
+    /// older ones get an answer that they were not. Default: `12h`.
+    #[schemars(regex(pattern = r"^[0-9]+[smhd]$"))]
+    catch_up: Option<String>,
     /// The Slack channel of the box's own news, `#name` in quotes or the channel's id.
     status_channel: Option<String>,
     /// Who may do what from Slack.

@@ -24,7 +24,7 @@ use super::protocol::{
     Ask, Awake, Done, FeedPage, FeedQuery, Keep, KeepAwake, Kept, OnWordOf, Plan, PlanQuestion, Problem, PromptView,
     Queue, QueueQuery, Reconcile, Reconciled, Status, Stop, Stopped, Until, VERSION, VERSION_HEADER,
 };
-use super::{gc, idle, nudge, queue, reload, status, worker};
+use super::{gc, idle, nudge, queue, reload, secrets, status, worker};
 use crate::model::{NewPrompt, Prompt, PromptId, Slug, Source, StateName};
 
 /// The longest prompt, in bytes. tmux, both CLIs and their records take it; a larger one is no prompt but a file.
@@ -74,6 +74,8 @@ pub async fn serve(listener: UnixListener, running: Arc<Running>) -> anyhow::Res
         .route("/v1/plan", post(plan))
         .route("/v1/gc", post(gc::answer))
         .layer(middleware::from_fn_with_state(Arc::clone(&running), same_version))
+        // The outermost of those that answer: nothing goes past it.
+        .layer(middleware::from_fn_with_state(Arc::clone(&running), secrets::clean))
         // A prompt may grow sixfold as JSON.
         .layer(DefaultBodyLimit::max(6 * LONGEST_PROMPT + 4096))
         .with_state(running);

@@ -19,12 +19,14 @@ use super::offline;
 use super::places::Places;
 use super::post::AgentPost;
 use super::pulse::Pulse;
+use super::secrets;
 use crate::config::{self, Agent, Environment, Fleet, StateDir};
 use crate::delivery::Delivery;
 use crate::files::{create_private_dir, link_to};
 use crate::git::Git;
 use crate::mirror::Mirror;
 use crate::model::Clock;
+use crate::redact::Redaction;
 use crate::runtime::{self, AgentSetup};
 use crate::schedule::Stamps;
 use crate::store::Store;
@@ -52,6 +54,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Our own executable, which the panes run.
     pub executable: PathBuf,
+    /// What is known to be secret; what the agents hold is added.
+    pub redaction: Redaction,
 }
 
 /// What makes a fleet of an agents.yaml, at the start and whenever it changes.
@@ -75,7 +79,7 @@ pub struct Booted {
 
 /// Boots.
 pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> anyhow::Result<Booted> {
-    let Options { config, state, environment, clock, executable } = options;
+    let Options { config, state, environment, clock, executable, redaction } = options;
     config::arm_crash(&environment)?;
     let fleet = config::load(&config, &environment)?;
     create_private_dir(state.root()).with_context(|| {
@@ -96,10 +100,10 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     let supervisor = Supervisor::new(store.clone(), tmux.clone(), git, Arc::clone(&clock), id, fleet.repos_dir.clone());
     supervisor.set_launch_stagger(fleet.launch_stagger);
     let loader = Loader { path: config, environment, executable };
-    let mut agents = Vec::new();
-    for agent in &fleet.agents {
-        agents.push(Arc::new(AgentPost::new(loader.setup(agent, &fleet, &state)?)));
-    }
+    let setups = fleet.agents.iter().map(|agent| loader.setup(agent, &fleet, &state));
+    let setups = setups.collect::<anyhow::Result<Vec<_>>>()?;
+    redaction.learn(secrets::of_agents(&setups))?;
+    let agents = setups.into_iter().map(|setup| Arc::new(AgentPost::new(setup))).collect();
     let (socket, stamps) = (state.socket(), Stamps::new(state.clone()));
     let running = Running {
         since: clock.now(),
@@ -124,6 +128,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
         slack: Arc::new(Notify::new()),
         bridge: watch::Sender::new(None),
         problems: Mutex::new(HashMap::new()),
+        redaction,
         clock,
         store,
         tmux,

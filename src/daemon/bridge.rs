@@ -1,6 +1,7 @@
 //! Starts the Slack bridge where there are tokens for it. Whatever is wrong with Slack is shown in the status; agents run on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
@@ -13,6 +14,10 @@ use crate::config::{self, Environment, Hosts};
 use crate::model::Slug;
 use crate::slack::{self, BridgeStatus, FleetRights, SlackOptions, Timing, Wakes};
 
+/// The folder of an agent's workspace in which it finds the files that people share with it: beside its worktrees, where it may
+/// read whatever its permissions are.
+const INBOX: &str = "slack-files";
+
 /// The tokens, or why there is no bridge: nothing to say where no token was given at all.
 fn options(running: &Running, environment: &Environment) -> anyhow::Result<Option<SlackOptions>> {
     let tokens = (config::secret(environment, "SLACK_BOT_TOKEN")?, config::secret(environment, "SLACK_APP_TOKEN")?);
@@ -23,9 +28,22 @@ fn options(running: &Running, environment: &Environment) -> anyhow::Result<Optio
         (None, Some(_)) => anyhow::bail!("SLACK_APP_TOKEN is set but SLACK_BOT_TOKEN is not: the bridge needs both"),
     };
     let rights = watch::channel(rights(&running.roster())).1;
-    let (agents, status_channel) = channels(running);
+    let (agents, status_channel, catch_up) = channels(running);
     let api_url = Some(Hosts::from_environment(environment)?.slack_api);
-    Ok(Some(SlackOptions { bot_token, app_token, api_url, agents, status_channel, rights, timing: Timing::default() }))
+    let roster = running.roster();
+    let inboxes = roster.agents.iter().map(|post| (post.slug().clone(), post.setup().cwd.join(INBOX))).collect();
+    Ok(Some(SlackOptions {
+        bot_token,
+        app_token,
+        api_url,
+        agents,
+        status_channel,
+        redaction: running.redaction.clone(),
+        rights,
+        inboxes,
+        catch_up,
+        timing: Timing::default(),
+    }))
 }
 
 /// Bridges until the daemon stops. Where agents.yaml gives other channels, the bridge ends and begins again: it is made for
@@ -86,8 +104,8 @@ fn rights(roster: &Roster) -> Arc<FleetRights> {
     Arc::new(roster.fleet.rights())
 }
 
-/// The agents that have a channel and the status channel, as agents.yaml writes them.
-type Channels = (Vec<(Slug, String)>, Option<String>);
+/// The agents that have a channel and the status channel, as agents.yaml writes them, and how old words may be.
+type Channels = (Vec<(Slug, String)>, Option<String>, Duration);
 
 fn channels(running: &Running) -> Channels {
     channels_of(&running.roster())
@@ -96,7 +114,7 @@ fn channels(running: &Running) -> Channels {
 fn channels_of(roster: &Roster) -> Channels {
     let agents = roster.fleet.agents.iter();
     let agents = agents.filter_map(|agent| Some((agent.slug.clone(), agent.slack_channel.clone()?))).collect();
-    (agents, roster.fleet.status_channel.clone())
+    (agents, roster.fleet.status_channel.clone(), roster.fleet.catch_up)
 }
 
 fn shown(status: &BridgeStatus) -> SlackStatus {

@@ -81,11 +81,9 @@ async fn look_at_rooms(running: &Running, low: &mut Troubles) -> anyhow::Result<
         let shown = path.display().to_string();
         let was = low.is_on(running, &shown).await?;
         let is = is_low(was, room);
-        let notice = Notice::LowDisk { path: shown.clone(), free: room.free };
-        if is {
-            told.push(notice.to_string());
-        }
-        low.set(running, &shown, is, &notice).await?;
+        let notice = is.then(|| Notice::LowDisk { path: shown.clone(), free: room.free });
+        told.extend(notice.as_ref().map(Notice::to_string));
+        low.set(running, &shown, notice.as_ref()).await?;
     }
     Ok((!told.is_empty()).then(|| told.join("; ")))
 }
@@ -125,20 +123,28 @@ async fn look_at_ceilings(
     let roster = running.roster();
     let fleet = &roster.fleet;
     for agent in &fleet.agents {
-        let Some(ceiling) = agent.disk else { continue };
+        let Some(ceiling) = agent.disk else {
+            // Set again later, it is measured at once, and what is too much then is told.
+            measured.remove(&agent.slug);
+            over.set(running, agent.slug.as_str(), None).await?;
+            continue;
+        };
         if measured.get(&agent.slug).is_some_and(|at| now.duration_since(*at).abs() < MEASURE) {
             continue;
         }
         measured.insert(agent.slug.clone(), now);
         let used = measure_gently(fleet.workspaces_dir.join(agent.slug.as_str())).await?.bytes;
         let was = over.is_on(running, agent.slug.as_str()).await?;
-        let what = format!(
-            "takes {} of disk in its workspace, its ceiling is {}: build output and old worktrees can go",
-            size(used),
-            size(ceiling)
-        );
-        let notice = Notice::OverCeiling { agent: agent.slug.clone(), what };
-        over.set(running, agent.slug.as_str(), is_over(was, used, ceiling), &notice).await?;
+        let what = || {
+            format!(
+                "takes {} of disk in its workspace, its ceiling is {}: build output and old worktrees can go",
+                size(used),
+                size(ceiling)
+            )
+        };
+        let is = is_over(was, used, ceiling);
+        let notice = is.then(|| Notice::OverCeiling { agent: agent.slug.clone(), what: what() });
+        over.set(running, agent.slug.as_str(), notice.as_ref()).await?;
     }
     Ok(())
 }
@@ -176,17 +182,18 @@ impl Troubles {
         }
     }
 
-    /// Notes whether `of` is in trouble now, and tells people where that begins.
-    async fn set(&mut self, running: &Running, of: &str, is: bool, notice: &Notice) -> anyhow::Result<()> {
+    /// Notes whether `of` is in trouble now, which `notice` tells, and tells people where that begins.
+    async fn set(&mut self, running: &Running, of: &str, notice: Option<&Notice>) -> anyhow::Result<()> {
+        let is = notice.is_some();
         if self.known.get(of) == Some(&is) {
             return Ok(());
         }
         let (store, now) = (&running.store, running.clock.now());
         let note = self.note(of);
-        match (self.since(running, of).await?, is) {
-            (None, false) => {}
-            (Some(_), false) => store.set_note(&note, "").await?,
-            (since, true) => {
+        match (self.since(running, of).await?, notice) {
+            (None, None) => {}
+            (Some(_), None) => store.set_note(&note, "").await?,
+            (since, Some(notice)) => {
                 let since = since.unwrap_or_else(|| now.to_string());
                 // Noted first: a crash in between leaves a trouble that is told at the next look, under the same key.
                 store.set_note(&note, &since).await?;

@@ -21,6 +21,7 @@ use crate::config::{Fleet, StateDir};
 use crate::delivery::{Delivery, Target};
 use crate::mirror::{Mirror, Progress};
 use crate::model::{Clock, Slug};
+use crate::redact::Redaction;
 use crate::runtime::{AgentSetup, Conversation, RecordKeeping, RecordSource};
 use crate::store::Store;
 use crate::supervisor::Supervisor;
@@ -100,6 +101,8 @@ pub struct Running {
     pub bridge: watch::Sender<Option<SlackStatus>>,
     /// What is wrong with the fleet as a whole, by what it is about.
     pub problems: Mutex<HashMap<&'static str, String>>,
+    /// What must never leave the box.
+    pub redaction: Redaction,
     /// Open, and so locked, for as long as the daemon lives.
     pub _lock: File,
 }
@@ -158,11 +161,15 @@ impl Running {
     }
 
     /// Reads what is new in an agent's records.
-    pub async fn mirror(&self, post: &AgentPost, conversation: &Conversation) -> anyhow::Result<Progress> {
+    pub async fn mirror(
+        &self,
+        post: &AgentPost,
+        setup: &AgentSetup,
+        conversation: &Conversation,
+    ) -> anyhow::Result<Progress> {
         // An id that is not known yet would make every record look like this agent's.
         let known =
             |source: &RecordSource| !matches!(source, RecordSource::Below { .. }) || !conversation.id().is_empty();
-        let setup = post.setup_of_process();
         let mut sources = setup.runtime.records(&setup.context(conversation));
         sources.retain(known);
         let _reading = post.reading.lock().await;

@@ -12,25 +12,24 @@ use anyhow::Context;
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
-use jiff::SignedDuration;
 
 use super::api::Failure;
 use super::disk::measure_gently;
-use super::fleet::Running;
+use super::fleet::{Roster, Running};
 use super::protocol::{Gc, GcItem, GcKind, GcOutcome, GcReport};
 use super::spare::{Candidate, candidates, half_clone_stays};
 use crate::files::{Measured, Process, processes};
 use crate::git::{Freed, Git, Outside, Spare, Tips, Verdict, branch, judge, owned_by, owner_and_name};
 use crate::model::Slug;
-use crate::supervisor::TAG_AGENT;
+use crate::supervisor::{TAG_AGENT, retirement_end};
 
 /// How long a remote may take to answer somebody who waits.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A clone that a candidate belongs to.
 struct Clone {
-    /// Its origin's address, which may hold a password; none where it has no origin.
-    origin: Option<String>,
+    /// Its origin's address, which may hold a password.
+    origin: String,
     /// What its origin has now.
     tips: Result<Tips, String>,
 }
@@ -52,13 +51,14 @@ pub async fn free(running: &Running) -> anyhow::Result<GcReport> {
 
 async fn report(running: &Running, free: bool) -> anyhow::Result<GcReport> {
     let git = running.places.git.patient(PATIENCE);
-    let found = find(running).await?;
-    let held = held(running, &found).await?;
+    let roster = running.roster();
+    let found = find(&roster).await?;
+    let held = held(running, &roster, found.iter().filter_map(Candidate::agent)).await?;
     let asked = found.iter().filter_map(|candidate| match candidate {
         Candidate::Worktree { agent, clone: Ok(clone), .. } if !held.contains_key(agent) => Some(clone.clone()),
         _ => None,
     });
-    let clones = ask(&git, running, asked.collect()).await?;
+    let clones = ask(&git, &roster, asked.collect()).await;
     let mut report = GcReport { freed: free, items: Vec::new(), bytes: 0 };
     for candidate in found {
         let measured = measure_gently(candidate.path().to_path_buf()).await?;
@@ -81,23 +81,27 @@ async fn report(running: &Running, free: bool) -> anyhow::Result<GcReport> {
                 kept(format!("they are no worktree ({names}): remove by hand what is not needed"))
             }
             Candidate::Worktree { agent, path, clone } => {
-                let known = clone.as_ref().ok().and_then(|clone| clones.get(clone));
-                let origin = known.and_then(|known| known.origin.as_deref());
+                let known = clone.and_then(|clone| match clones.get(&clone) {
+                    Some(Ok(known)) => Ok((clone, known)),
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("its clone was not looked at".to_owned()),
+                });
+                let origin = known.as_ref().ok().map(|(_, known)| known.origin.as_str());
                 item.repo = origin.and_then(owner_and_name).map(|repo| repo.to_string());
-                if listed(running, &agent, origin) {
+                if listed(&roster, &agent, origin) {
                     continue;
                 }
-                match (held.get(&agent), clone, known) {
-                    (Some(why), ..) => kept(why.clone()),
-                    (None, Err(why), _) => kept(why),
-                    (None, Ok(_), None | Some(Clone { origin: None, .. })) => {
-                        kept("its clone has no origin".to_owned())
-                    }
-                    (None, Ok(clone), Some(known)) => {
-                        let tips = known.tips.clone();
-                        let spare = Spare { clone, path, branch: branch(&agent), tips };
-                        worktree(&git, &spare, measured, free).await?
-                    }
+                match (held.get(&agent), known) {
+                    (Some(why), _) => kept(why.clone()),
+                    (None, Err(why)) => kept(why),
+                    (None, Ok((clone, known))) => match wanted_since(running, &agent, &known.origin, free).await? {
+                        Some(why) => kept(why),
+                        None => {
+                            let tips = known.tips.clone();
+                            let spare = Spare { clone, path, branch: branch(&agent), tips };
+                            worktree(&git, &spare, measured, free).await?
+                        }
+                    },
                 }
             }
         };
@@ -112,8 +116,7 @@ async fn report(running: &Running, free: bool) -> anyhow::Result<GcReport> {
     Ok(report)
 }
 
-async fn find(running: &Running) -> anyhow::Result<Vec<Candidate>> {
-    let roster = running.roster();
+async fn find(roster: &Roster) -> anyhow::Result<Vec<Candidate>> {
     let fleet = &roster.fleet;
     let named: Vec<Slug> = fleet.agents.iter().map(|agent| agent.slug.clone()).collect();
     let (workspaces, repos) = (fleet.workspaces_dir.clone(), fleet.repos_dir.clone());
@@ -122,18 +125,20 @@ async fn find(running: &Running) -> anyhow::Result<Vec<Candidate>> {
 }
 
 /// Why the workspaces of agents that are gone stay, whatever is in them.
-async fn held(running: &Running, found: &[Candidate]) -> anyhow::Result<HashMap<Slug, String>> {
+async fn held(
+    running: &Running,
+    roster: &Roster,
+    agents: impl Iterator<Item = &Slug>,
+) -> anyhow::Result<HashMap<Slug, String>> {
     let panes = running.tmux.panes().await.context("can't tell which sessions still run")?;
     let retired: BTreeMap<Slug, _> = running.store.retired_agents().await?.into_iter().collect();
     let mut held = HashMap::new();
-    for agent in found.iter().filter_map(Candidate::agent).filter(|agent| running.roster().fleet.agent(agent).is_none())
-    {
+    for agent in agents.filter(|agent| roster.fleet.agent(agent).is_none()) {
         let sits = panes.iter().any(|pane| {
             pane.session == agent.as_str() || pane.tags.get(TAG_AGENT).is_some_and(|tag| tag == agent.as_str())
         });
         if let Some(since) = retired.get(agent) {
-            let span = SignedDuration::try_from(running.roster().fleet.retire_after).unwrap_or(SignedDuration::MAX);
-            let until = since.saturating_add(span)?.to_zoned(running.roster().fleet.timezone.clone());
+            let until = retirement_end(*since, roster.fleet.retire_after).to_zoned(roster.fleet.timezone.clone());
             held.insert(agent.clone(), format!("{agent} is retired, its session ends {}", until.strftime("%F %H:%M")));
         } else if sits {
             held.insert(agent.clone(), format!("a session of {agent} still runs"));
@@ -142,13 +147,33 @@ async fn held(running: &Running, found: &[Candidate]) -> anyhow::Result<HashMap<
     Ok(held)
 }
 
-/// Asks each clone's origin what is new and what it has.
-async fn ask(git: &Git, running: &Running, mut clones: Vec<PathBuf>) -> anyhow::Result<HashMap<PathBuf, Clone>> {
+/// Why a worktree stays after all, right before it would be freed: all the others were looked at meanwhile.
+async fn wanted_since(running: &Running, agent: &Slug, origin: &str, free: bool) -> anyhow::Result<Option<String>> {
+    if !free {
+        return Ok(None);
+    }
+    let roster = running.roster();
+    if listed(&roster, agent, Some(origin)) {
+        return Ok(Some(format!("agents.yaml gives it to {agent} again")));
+    }
+    Ok(held(running, &roster, std::iter::once(agent)).await?.remove(agent))
+}
+
+/// Asks each clone's origin what is new and what it has. One that can't be looked at tells why, and keeps nothing from the
+/// others.
+async fn ask(git: &Git, roster: &Roster, mut clones: Vec<PathBuf>) -> HashMap<PathBuf, Result<Clone, String>> {
     clones.sort();
     clones.dedup();
     let asked = clones.into_iter().map(|clone| async move {
-        let origin = git.origin_url(&clone).await.with_context(|| format!("can't look at {}", clone.display()))?;
-        let tips = match clone_is_ours(running, &clone, origin.as_deref()) {
+        let origin = match git.origin_url(&clone).await {
+            Ok(Some(origin)) => origin,
+            Ok(None) => return (clone, Err("its clone has no origin".to_owned())),
+            Err(error) => {
+                let why = format!("can't look at its clone {}: {error}", clone.display());
+                return (clone, Err(why));
+            }
+        };
+        let tips = match clone_is_ours(roster, &clone, &origin) {
             Err(why) => Err(why),
             // First what is new: of a tip that the clone does not have it can't tell what it holds.
             Ok(()) => match git.fetch(&clone).await {
@@ -156,16 +181,16 @@ async fn ask(git: &Git, running: &Running, mut clones: Vec<PathBuf>) -> anyhow::
                 Err(error) => Err(error.to_string()),
             },
         };
-        anyhow::Ok((clone, Clone { origin, tips }))
+        (clone, Ok(Clone { origin, tips }))
     });
     join_all(asked).await.into_iter().collect()
 }
 
 /// Whether a clone's origin is the one that its place names: one that was set to somewhere else proves nothing.
-fn clone_is_ours(running: &Running, clone: &Path, origin: Option<&str>) -> Result<(), String> {
-    let repos = real(&running.roster().fleet.repos_dir);
+fn clone_is_ours(roster: &Roster, clone: &Path, origin: &str) -> Result<(), String> {
+    let repos = real(&roster.fleet.repos_dir);
     let place: Vec<_> = clone.strip_prefix(&repos).unwrap_or(clone).iter().map(|part| part.to_string_lossy()).collect();
-    let found = origin.and_then(owner_and_name).ok_or("its clone's origin names no repository")?;
+    let found = owner_and_name(origin).ok_or("its clone's origin names no repository")?;
     let fits = match place.as_slice() {
         [name] => name.eq_ignore_ascii_case(&found.name),
         [owner, name] => owner.eq_ignore_ascii_case(&found.owner) && name.eq_ignore_ascii_case(&found.name),
@@ -175,8 +200,7 @@ fn clone_is_ours(running: &Running, clone: &Path, origin: Option<&str>) -> Resul
 }
 
 /// Whether agents.yaml gives the agent that repository.
-fn listed(running: &Running, agent: &Slug, origin: Option<&str>) -> bool {
-    let roster = running.roster();
+fn listed(roster: &Roster, agent: &Slug, origin: Option<&str>) -> bool {
     let Some(agent) = roster.fleet.agent(agent) else { return false };
     // Where there is no origin to go by, a living agent's worktree is its own affair.
     origin.is_none_or(|url| agent.repos.iter().any(|repo| owned_by(url, repo)))

@@ -116,17 +116,13 @@ async fn facts(
     told: Option<Timestamp>,
 ) -> anyhow::Result<Facts> {
     let now = running.clock.now();
-    let stored = running.store.last_activity().await?.unwrap_or(running.since);
-    let acted = Timestamp::from_microsecond(running.acted.load(Ordering::Relaxed)).unwrap_or(now);
-    let mut last = stored.max(acted).max(running.since);
+    let mut last = latest(running).await?;
     let mut busy = busy(running, now).await?;
     if busy.is_none() && now.duration_since(last) >= SignedDuration::try_from(TICK)? {
         // A look at every pane is dear: only where nothing cheaper says that the box is in use.
         let seen = in_panes(running).await?;
         // That took a while: whatever came meanwhile counts too.
-        let stored = running.store.last_activity().await?.unwrap_or(last);
-        let acted = Timestamp::from_microsecond(running.acted.load(Ordering::Relaxed)).unwrap_or(now);
-        last = last.max(seen.1).max(stored).max(acted);
+        last = last.max(seen.1).max(latest(running).await?);
         busy = match seen.0 {
             Some(busy) => Some(busy),
             None => self::busy(running, now).await?,
@@ -246,6 +242,13 @@ async fn stop(wanted: &IdleStop) -> anyhow::Result<()> {
         bail!("{} ended with {}: {}", told(), output.status, crate::model::text::first_line(&words, 300));
     }
     Ok(())
+}
+
+/// When something was last done that the store or the local API tells of.
+async fn latest(running: &Running) -> anyhow::Result<Timestamp> {
+    let stored = running.store.last_activity().await?.unwrap_or(running.since);
+    let acted = Timestamp::from_microsecond(running.acted.load(Ordering::Relaxed)).unwrap_or(running.since);
+    Ok(stored.max(acted).max(running.since))
 }
 
 /// Notes that somebody did something.

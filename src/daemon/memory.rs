@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use super::TICK;
 use super::fleet::Running;
 use super::post::AgentPost;
 use super::restart::Urgency;
-use crate::model::{Notice, size};
-use crate::tmux::{ProcessMark, ProcessStatus, family, memory};
+use crate::model::{Notice, Slug, size};
+use crate::tmux::{ProcessMark, family, memory};
 
 /// What its wish to start an agent anew is called.
 const ABOUT: &str = "memory";
@@ -100,30 +101,43 @@ impl Watch {
 pub async fn run(running: Arc<Running>) {
     let mut stop = running.stop.subscribe();
     let mut ticks = tokio::time::interval(TICK);
-    let mut watches: HashMap<_, Watch> = HashMap::new();
+    let mut watches = HashMap::new();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        for post in &running.roster().agents {
-            let Some(ceiling) = post.setup().agent.memory else { continue };
-            let Some(process) = process(post) else { continue };
-            let held = memory(&family(process.pid), ceiling);
-            let watch = watches.entry(post.slug().clone()).or_default();
-            let step = watch.look(process, held, ceiling, running.clock.now());
-            let told = tell(&running, post, process, step, (held, ceiling)).await;
-            running.set_problem(ABOUT, told.err().map(|error| format!("{error:#}")));
-            wish(post, step, (held, ceiling));
+        let mut done = Ok(());
+        let roster = running.roster();
+        watches.retain(|agent, _| roster.agent(agent).is_some());
+        for post in &roster.agents {
+            done = done.and(look_at(&running, post, &mut watches).await);
         }
+        running.set_problem(ABOUT, done.err().map(|error| format!("{error:#}")));
     }
 }
 
-/// The process that was started last for the agent, where it lives.
-fn process(post: &AgentPost) -> Option<ProcessMark> {
-    let mark = ProcessMark::read(post.state())?;
-    ProcessStatus::read(mark.pid).filter(|status| status.mark(mark.pid) == mark)?;
-    Some(mark)
+/// One look at an agent.
+async fn look_at(running: &Running, post: &AgentPost, watches: &mut HashMap<Slug, Watch>) -> anyhow::Result<()> {
+    let Some(ceiling) = post.setup().agent.memory else {
+        if watches.remove(post.slug()).is_some() {
+            wish(post, Step::Withdraw, (0, 0));
+        }
+        return Ok(());
+    };
+    let state = post.state().to_owned();
+    // A family may be large, and the kernel adds up each one's memory while it is asked.
+    let holds = move || ProcessMark::read_live(&state).map(|mark| (mark, memory(&family(mark.pid), ceiling)));
+    let found = tokio::task::spawn_blocking(holds).await.context("a look at an agent's memory failed")?;
+    let Some((process, held)) = found else { return Ok(()) };
+    let watch = watches.entry(post.slug().clone()).or_default();
+    let mut next = *watch;
+    let step = next.look(process, held, ceiling, running.clock.now());
+    // A step that could not be told is taken again at the next look.
+    tell(running, post, process, step, (held, ceiling)).await?;
+    *watch = next;
+    wish(post, step, (held, ceiling));
+    Ok(())
 }
 
 fn wish(post: &AgentPost, step: Step, (held, ceiling): (u64, u64)) {
@@ -132,7 +146,7 @@ fn wish(post: &AgentPost, step: Step, (held, ceiling): (u64, u64)) {
         Step::Nothing | Step::TellAgain => {}
         Step::Withdraw => {
             if post.restart.withdraw(ABOUT) {
-                tracing::info!(agent = %post.slug(), "below its memory ceiling again");
+                tracing::info!(agent = %post.slug(), "needs no restart for its memory any more");
                 post.wake.notify_one();
             }
         }

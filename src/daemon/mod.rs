@@ -31,6 +31,7 @@ mod queue;
 mod reload;
 mod restart;
 mod retire;
+mod secrets;
 mod spare;
 mod status;
 mod watch;
@@ -53,6 +54,7 @@ pub use boot::Options;
 pub use clock::MovedClock;
 use event::{Agents, Event, wakes};
 use fleet::Running;
+pub use secrets::of_process as held_by_process;
 use watch::Watcher;
 
 /// How often every pass looks again, whatever happened or didn't.

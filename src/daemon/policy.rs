@@ -2,7 +2,7 @@
 //! says. Everything is derived anew at every pass; what was answered is kept by the store under a key that names the
 //! occurrence, so that a crash at any moment leads to one answer and not to two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -14,14 +14,11 @@ use crate::model::{
     Blocked, ContextUse, DialogKind, Fact, Mode, NewPrompt, Notice, Outcome, PromptId, Slug, Source, StateName,
 };
 use crate::policy::{Answer, Cut, Facts, State, answer};
-use crate::runtime::{Activity, AgentSetup, Conversation, account_files};
+use crate::runtime::{Activity, AgentSetup, Conversation, login_file};
 use crate::supervisor::retirement_end;
 
 /// How many turns back tries in vain are counted.
 const TURNS: u32 = 16;
-
-/// The files in which the CLIs keep a login; one that is newer than a failure mends it.
-const LOGINS: [&str; 2] = [".credentials.json", "auth.json"];
 
 /// What an agent that a limit cut off is told.
 const GO_ON: &str = "Your last turn was cut off by a limit that is over now. Go on where you stopped.";
@@ -42,7 +39,10 @@ pub async fn pass(
     let full = setup.agent.compact_at.zip(seen.context).is_some_and(|(at, context)| context.is_worth_compacting(at));
     // A login or a trust dialog comes soon after a start.
     let starts = running.supervisor.starts_in_vain(slug);
-    let told = post.seen().told_blocked != Some(false);
+    let told = match seen.told_blocked {
+        Some(told) => told,
+        None => is_told_blocked(running, slug).await.inspect(|told| post.set_told_blocked(*told))?,
+    };
     if cut.is_none() && !full && !news && starts == 0 && seen.hold.is_none() && !told {
         return Ok(true);
     }
@@ -52,13 +52,12 @@ pub async fn pass(
     let retiring = retiring(running, slug).await?;
     let state = derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, retiring, now);
     let open = running.store.open_prompts(slug).await?;
-    let on_its_way = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
     let key = compaction_key(slug, conversation, seen.context);
     let facts = Facts {
         now,
         compacted_in_vain: state == State::Blocked(Blocked::ContextFull) && is_settled(running, &key).await?,
         cut: cut.as_ref(),
-        under_way: open.iter().any(|prompt| on_its_way(prompt.state.name())),
+        under_way: open.iter().any(|prompt| prompt.state.name().is_under_way()),
         context: seen.context,
         compact_at: setup.agent.compact_at,
     };
@@ -85,6 +84,13 @@ async fn retiring(running: &Running, slug: &Slug) -> anyhow::Result<Option<Times
     // Taken out just now, its time is not noted yet.
     let since = retired.map_or_else(|| running.clock.now(), |(_, since)| since);
     Ok(Some(retirement_end(since, running.roster().fleet.retire_after)))
+}
+
+/// Whether people were told that an agent can't go on, and not yet that it does.
+async fn is_told_blocked(running: &Running, slug: &Slug) -> anyhow::Result<bool> {
+    let Some(key) = running.store.last_told(&format!("blocked/{slug}/")).await? else { return Ok(false) };
+    let over = running.store.last_told(&format!("unblocked/{slug}/")).await?;
+    Ok(over != Some(format!("un{key}")))
 }
 
 /// Tells people that an agent goes on of which they were told that it can't, once for each time.
@@ -158,24 +164,28 @@ async fn look_up_cut(
     news: bool,
 ) -> anyhow::Result<Option<Cut>> {
     let mut cut = match news {
-        true => cut_of(&running.store.last_turns(post.slug(), TURNS).await?),
+        true => {
+            let begun = running.store.conversation_since(post.slug()).await?;
+            cut_of(&running.store.last_turns(post.slug(), TURNS).await?, begun)
+        }
         false => post.seen().cut,
     };
     if let Some(cut) = cut.as_mut().filter(|cut| matches!(cut.blocked, Blocked::Login { .. })) {
         let relaunched = running.store.launched_at(post.slug()).await?.is_some_and(|at| at > cut.at);
-        cut.mended = relaunched || logged_in_since(&account_files(&setup.context(conversation)), cut.at);
+        cut.mended = relaunched || logged_in_since(login_file(&setup.context(conversation)).as_deref(), cut.at);
     }
     post.set_cut(cut.clone());
     Ok(cut)
 }
 
-/// By the latest rows of the feed that tell of turns, the latest first.
-fn cut_of(rows: &[crate::model::FeedRow]) -> Option<Cut> {
+/// By the latest rows of the feed that tell of turns, the latest first. A conversation that has `begun` since knows nothing of
+/// what was cut off.
+fn cut_of(rows: &[crate::model::FeedRow], begun: Option<Timestamp>) -> Option<Cut> {
     let cut_off = |fact: &Fact| match fact {
         Fact::TurnEnded { outcome: Outcome::Failed { blocked, .. }, .. } => blocked.clone(),
         _ => None,
     };
-    let last = rows.first()?;
+    let last = rows.first().filter(|last| begun.is_none_or(|begun| begun <= last.at))?;
     let blocked = cut_off(&last.fact)?;
     let ends = rows.iter().filter(|row| matches!(row.fact, Fact::TurnEnded { .. }));
     let kind = std::mem::discriminant(&blocked);
@@ -183,10 +193,9 @@ fn cut_of(rows: &[crate::model::FeedRow]) -> Option<Cut> {
     Some(Cut { times: u32::try_from(same.count()).unwrap_or(u32::MAX), at: last.at, blocked, mended: false })
 }
 
-fn logged_in_since(files: &[PathBuf], failed: Timestamp) -> bool {
-    let is_login = |path: &&PathBuf| path.file_name().is_some_and(|name| LOGINS.iter().any(|login| name == *login));
-    let changed = |path: &PathBuf| changed_at(path).is_some_and(|changed| changed > failed);
-    files.iter().filter(is_login).any(changed)
+/// Whether the file in which the CLI keeps its login is newer than a failure, and so mends it.
+fn logged_in_since(login: Option<&Path>, failed: Timestamp) -> bool {
+    login.and_then(changed_at).is_some_and(|changed| changed > failed)
 }
 
 fn changed_at(path: &Path) -> Option<Timestamp> {
@@ -272,7 +281,7 @@ async fn tell(running: &Running, key: &str, notice: &Notice) -> anyhow::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FeedRow;
+    use crate::model::{FeedRow, Work};
 
     fn rows(facts: Vec<Fact>) -> Vec<FeedRow> {
         let row = |(seq, fact)| FeedRow {
@@ -288,14 +297,14 @@ mod tests {
     }
 
     fn ended(blocked: Option<Blocked>) -> Fact {
-        Fact::TurnEnded { outcome: Outcome::Failed { reason: "x".into(), blocked }, usage: None }
+        Fact::TurnEnded { outcome: Outcome::Failed { reason: "x".into(), blocked }, usage: None, work: Work::default() }
     }
 
     #[test]
     fn a_limit_counts_only_while_nothing_else_was_begun_and_its_tries_in_a_row_are_counted() {
         let limit = |second| Some(Blocked::UsageLimit { until: Timestamp::from_second(second).ok() });
         let started = || Fact::TurnStarted { summary: String::new() };
-        let times = |facts| cut_of(&rows(facts)).map(|cut| (cut.times, cut.at.as_second()));
+        let times = |facts| cut_of(&rows(facts), None).map(|cut| (cut.times, cut.at.as_second()));
         assert_eq!(times(vec![]), None);
         assert_eq!(times(vec![started(), ended(limit(9))]), Some((1, 2)));
         assert_eq!(times(vec![started(), ended(limit(9)), started()]), None);
@@ -306,15 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_conversation_that_a_person_began_after_a_limit_is_not_told_to_go_on_with_what_it_never_knew() {
+        let rows = rows(vec![ended(Some(Blocked::UsageLimit { until: None }))]);
+        let cut = |begun| cut_of(&rows, Timestamp::from_second(begun).ok()).is_some();
+        assert!(cut(0) && cut(1), "it is the conversation that was cut off");
+        assert!(!cut(2), "it was begun since");
+    }
+
+    #[test]
     fn a_login_file_that_is_newer_than_the_failure_ends_the_hold_and_another_file_does_not() {
         let directory = tempfile::tempdir().unwrap();
-        let (login, other) = (directory.path().join(LOGINS[0]), directory.path().join("settings.json"));
-        for path in [&login, &other] {
-            std::fs::write(path, "{}").unwrap();
-        }
+        let (login, missing) = (directory.path().join("login"), directory.path().join("missing"));
+        std::fs::write(&login, "{}").unwrap();
         let written = changed_at(&login).unwrap();
         let before = written - jiff::SignedDuration::from_secs(1);
-        assert!(logged_in_since(&[other.clone(), login.clone()], before));
-        assert!(!logged_in_since(&[login], written) && !logged_in_since(&[other], before));
+        assert!(logged_in_since(Some(&login), before));
+        assert!(!logged_in_since(Some(&login), written) && !logged_in_since(Some(&missing), before));
+        assert!(!logged_in_since(None, before));
     }
 }

@@ -19,11 +19,12 @@ use super::fleet::{Roster, Running};
 use super::post::AgentPost;
 use super::protocol::{ChangeKind, PlannedChange};
 use super::restart::Urgency;
+use super::secrets;
 use super::watch::Watcher;
 use super::worker;
 use crate::config::{self, Change, Fleet};
 use crate::model::text::count;
-use crate::model::{LaunchFile, Notice, Slug};
+use crate::model::{Notice, Slug};
 use crate::runtime::AgentSetup;
 use crate::schedule;
 use crate::tmux::ProcessMark;
@@ -45,7 +46,7 @@ pub async fn run(running: Arc<Running>, watcher: Arc<Watcher>) {
     staff.hire(&running, &running.roster().agents);
     // Without the watch a change is taken on SIGHUP, and that is said.
     let watch = watch(&running, &running.loader.path);
-    running.set_problem("agents.yaml", watch.as_ref().err().map(|error| format!("{error:#}")));
+    running.set_problem("agents.yaml's watch", watch.as_ref().err().map(|error| format!("{error:#}")));
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -157,6 +158,8 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     running.set_problem("agents.yaml", problem);
     if changes.is_empty() {
         tracing::info!("agents.yaml was read again and says what it said");
+    }
+    if later.len() == changes.len() {
         return Ok(Taken::Seen);
     }
     let lines = describe(running, &before.fleet, &fleet, &changes).await?;
@@ -166,6 +169,7 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     // All of them or none: a setup that can't be made must not leave a file taken by halves.
     let setups = fleet.agents.iter().map(|agent| running.loader.setup(agent, &fleet, &running.state));
     let setups = setups.collect::<anyhow::Result<Vec<_>>>()?;
+    running.redaction.learn(secrets::of_agents(&setups))?;
     let post = |setup: AgentSetup| match staff.posts.get(&setup.agent.slug) {
         Some(post) => {
             post.set_setup(setup);
@@ -178,7 +182,9 @@ async fn take(running: &Arc<Running>, staff: &mut Staff, settled: Duration) -> a
     running.supervisor.set_launch_stagger(fleet.launch_stagger);
     running.roster.send_replace(Arc::new(Roster { fleet, agents, retired: served }));
     staff.hire(running, &running.roster().agents);
-    let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    // What waits for the next start was not taken, and would be told again with every change.
+    let taken = lines.into_iter().filter(|line| line.kind != ChangeKind::NextStart);
+    let lines: Vec<String> = taken.map(|line| line.text).collect();
     tracing::info!("agents.yaml was taken: {}", lines.join("; "));
     let now = running.clock.now();
     running.store.tell_box(&format!("config/taken/{now}"), &Notice::ConfigTaken { changes: lines }, now).await?;
@@ -199,8 +205,7 @@ pub fn compare(post: &AgentPost, pid: Option<u32>) {
     }
     post.set_compared(pid, &setup);
     // An earlier release noted nothing: an upgrade restarts nobody.
-    let launched = std::fs::read_to_string(LaunchFile::noted(post.state())).unwrap_or_default();
-    if launched.is_empty() || launched == setup.agent.launch_fingerprint() {
+    if post.launched().is_none_or(|launched| launched.fingerprint == setup.agent.launch_fingerprint()) {
         post.restart.withdraw(ABOUT);
     } else {
         post.want_restart(ABOUT, Urgency::WhenIdle, "agents.yaml has changed how it is started".to_owned());

@@ -11,17 +11,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
-
 use super::fleet::Running;
 use super::post::AgentPost;
 use crate::delivery::guard::{self, Hold, Occupant, Sight};
-use crate::model::{Prompt, PromptId, StateName};
+use crate::model::{Prompt, PromptId};
 use crate::runtime::{AgentSetup, Conversation};
-use crate::tmux::{ProcessMark, end_process};
-
-/// How long a process may take to end once it was asked to: the CLIs tidy up first.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::tmux::{ProcessMark, end_families};
 
 /// How soon an agent that can't be started anew yet is looked at again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -100,10 +95,7 @@ pub fn may_restart(sight: Option<&Sight>, open: &[Prompt]) -> Result<Token, Why>
     looked.pane.input_off = false;
     // The permission is to type, and nothing is typed.
     guard::check(&looked).map(drop).map_err(Why::Pane)?;
-    let under_way = |prompt: &&Prompt| {
-        matches!(prompt.state.name(), StateName::Typing | StateName::Submitted | StateName::Confirmed)
-    };
-    match open.iter().find(under_way) {
+    match open.iter().find(|prompt| prompt.state.name().is_under_way()) {
         Some(prompt) => Err(Why::Prompt(prompt.id.clone())),
         None => Ok(Token { pid: sight.pane.pid }),
     }
@@ -120,11 +112,12 @@ pub fn must_restart(sight: Option<&Sight>) -> Result<Token, Why> {
     }
 }
 
-/// Ends the process that `token` was given for, if it is still the one that was started last for the agent with the directory
-/// `state`; says whether there was one.
+/// Ends the process that `token` was given for, with all that descends from it, if it is still the one that was started last
+/// for the agent with the directory `state`; says whether there was one.
 pub async fn end(token: Token, state: &Path) -> anyhow::Result<bool> {
     let Some(mark) = ProcessMark::read(state).filter(|mark| mark.pid == token.pid) else { return Ok(false) };
-    end_process(mark, GRACE).await.with_context(|| format!("can't end the process {}", mark.pid))?;
+    let left: Vec<String> = end_families(&[mark]).await.iter().map(|mark| mark.pid.to_string()).collect();
+    anyhow::ensure!(left.is_empty(), "these processes can't be ended: {}", left.join(", "));
     Ok(true)
 }
 
@@ -139,6 +132,11 @@ pub async fn pass(
 ) -> anyhow::Result<Option<Duration>> {
     let Some((urgency, why)) = post.restart.wanted() else { return Ok(None) };
     let slug = post.slug();
+    if running.agent(slug).is_none() {
+        // agents.yaml does not name it any more: nobody would resume it, and its session is to be held.
+        post.restart.clear();
+        return Ok(None);
+    }
     let sight = running.delivery.look(&running.target(post, setup, conversation)).await?;
     let token = match urgency {
         Urgency::Now => must_restart(sight.as_ref()),
@@ -243,7 +241,14 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_was_started_since_the_look_is_not_ended() {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "setsid sleep 1000 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut its = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut its).unwrap();
+        let its: u32 = its.trim().parse().unwrap();
         let status = crate::tmux::ProcessStatus::read(child.id()).unwrap();
         std::fs::write(ProcessMark::path(directory.path()), status.mark(child.id()).to_string()).unwrap();
         assert!(!end(Token { pid: 1 }, directory.path()).await.unwrap());
@@ -254,5 +259,6 @@ mod tests {
             async { tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap() }
         );
         assert!(ended.0.unwrap() && !ended.1.success());
+        assert_eq!(crate::tmux::ProcessStatus::read(its), None, "what it ran goes on, and counts for the next one");
     }
 }

@@ -7,7 +7,7 @@ use super::reload::HOLDER;
 use crate::model::{Notice, Slug};
 use crate::supervisor::{Retirement, Survey};
 
-/// Holds, ends and lets go.
+/// Holds, ends and lets go. What fails for one agent keeps nothing from the others; the first failure is answered.
 pub async fn pass(running: &Running, survey: &Survey) -> anyhow::Result<()> {
     let roster = running.roster();
     let wanted: Vec<Slug> = roster.agents.iter().map(|post| post.slug().clone()).collect();
@@ -17,10 +17,11 @@ pub async fn pass(running: &Running, survey: &Survey) -> anyhow::Result<()> {
     }
     let retired = running.store.retired_agents().await?;
     let after = roster.fleet.retire_after;
+    let mut done = Ok(());
     for step in running.supervisor.retirements(survey, &wanted, &retired, after) {
-        apply(running, step).await?;
+        done = done.and(apply(running, step).await);
     }
-    Ok(())
+    done
 }
 
 async fn apply(running: &Running, step: Retirement) -> anyhow::Result<()> {

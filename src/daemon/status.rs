@@ -43,13 +43,17 @@ pub async fn agent(running: &Running, post: &AgentPost, last: Option<&Prompt>) -
     let (setup, conversation) = (post.setup_of_process(), running.conversation(slug).await?);
     // What can't be looked at is shown as such; the rest of the table must not suffer.
     let sight = running.delivery.look(&running.target(post, &setup, &conversation)).await.unwrap_or_default();
-    let problem = running.supervisor.problem(slug);
+    let unknown = post.unknown();
+    let problem = running.supervisor.problem(slug).or_else(|| unknown.clone());
     let open = running.store.open_prompts(slug).await?;
     let queued = open.iter().filter(|prompt| prompt.state.name().is_waiting()).count();
     let held_by = running.store.agent_hold(slug).await?.map(|row| row.who);
     let crashed = (problem.clone(), running.supervisor.starts_in_vain(slug));
     let cut = post.seen().cut;
-    let state = policy::derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, None, running.clock.now());
+    let state = match unknown {
+        Some(why) => State::Held { why },
+        None => policy::derive(sight.as_ref(), cut.as_ref(), held_by.as_deref(), &crashed, None, running.clock.now()),
+    };
     Ok(AgentStatus {
         agent: slug.clone(),
         runtime: setup.agent.runtime.word().to_owned(),

@@ -63,13 +63,17 @@ pub async fn agent(running: Arc<Running>, post: Arc<AgentPost>, watcher: Arc<Wat
 
 async fn agent_pass(running: &Running, post: &AgentPost, watcher: &Watcher) -> anyhow::Result<Option<Duration>> {
     post.rest.set(false);
+    if let Some(why) = post.unknown() {
+        post.set_hold(Some(why));
+        return Ok(None);
+    }
     let setup = post.setup_of_process();
     if let (Identity::LockFile { .. }, Some(pane)) = (setup.runtime.identity(), post.pane()) {
         // A prompt that went to a conversation that nobody reads would look lost, and be typed again.
         running.supervisor.follow(&setup, &pane).await?;
     }
     let conversation = running.conversation(post.slug()).await?;
-    let progress = running.mirror(post, &conversation).await?;
+    let progress = running.mirror(post, &setup, &conversation).await?;
     if post.set_progress(&progress) {
         watcher.watch(post, &progress.files);
     }
@@ -109,6 +113,9 @@ pub async fn supervisor(running: Arc<Running>) {
         let problem = match survey(&running, Patience::Growing).await {
             Ok(survey) => {
                 again = survey.again;
+                // Here only: two at once would end a session twice, and a look on somebody's word must end none.
+                let retired = retire::pass(&running, &survey).await;
+                running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
                 start(&running, survey, |_| {});
                 None
             }
@@ -161,14 +168,13 @@ async fn survey(running: &Running, patience: Patience) -> anyhow::Result<Survey>
     let survey = running.supervisor.survey(&slugs, patience).await?;
     let (mut seats, alive) = (survey.seats(), survey.alive());
     for post in &roster.agents {
+        // First: the pass that is woken must know that nothing is to be given to it.
+        reload::compare(post, alive.get(post.slug()).copied());
         if post.set_pane(seats.remove(post.slug())) {
             post.wake.notify_one();
         }
-        reload::compare(post, alive.get(post.slug()).copied());
     }
     running.deaths.watch(alive, &running.events);
-    let retired = retire::pass(running, &survey).await;
-    running.set_problem("retired", retired.err().map(|error| format!("can't retire an agent: {error:#}")));
     Ok(survey)
 }
 
@@ -208,7 +214,7 @@ fn start(
 async fn catch_up(running: &Running, post: &AgentPost) -> anyhow::Result<()> {
     loop {
         let conversation = running.conversation(post.slug()).await?;
-        let progress = running.mirror(post, &conversation).await?;
+        let progress = running.mirror(post, &post.setup_of_process(), &conversation).await?;
         if progress.facts || progress.evidence {
             running.tell(Event::Progress(post.slug().clone()));
         }
@@ -236,6 +242,8 @@ pub async fn reconcile(running: &Arc<Running>, dry_run: bool) -> anyhow::Result<
         let error = done.as_ref().err().map(|error| format!("{error:#}"));
         steps.push((place, ReconciledStep { plan: step.to_string(), error, done: done.is_ok() }));
     }
+    // What else a pass does, it does soon.
+    running.supervise.notify_one();
     steps.sort_by_key(|(place, _)| *place);
     Ok(steps.into_iter().map(|(_, step)| step).collect())
 }

@@ -5,7 +5,7 @@
 //! at the one moment at which it is whole, when the agent waits again, and stored together with the prompt's end.
 
 use crate::model::text;
-use crate::model::{Fact, Outcome, Prompt};
+use crate::model::{Fact, Outcome, Prompt, Work};
 
 /// How many lines that scrolled away are searched; as many as the fleet's tmux keeps.
 pub const HISTORY: u32 = 2000;
@@ -30,14 +30,14 @@ pub fn facts(lines: &[String], prompt: &Prompt, typed: &str, pattern: Option<&st
             blocked: None,
         },
     };
-    facts.push(Fact::TurnEnded { outcome, usage: None });
+    facts.push(Fact::TurnEnded { outcome, usage: None, work: Work::default() });
     facts
 }
 
 /// The facts of a turn in which the program ended: what stands on the screen is not its answer.
 pub fn cut_off(prompt: &Prompt) -> Vec<Fact> {
     let started = Fact::TurnStarted { summary: text::first_line(&prompt.body, 120) };
-    vec![started, Fact::TurnEnded { outcome: Outcome::Interrupted, usage: None }]
+    vec![started, Fact::TurnEnded { outcome: Outcome::Interrupted, usage: None, work: Work::default() }]
 }
 
 /// What stands below the prompt, without the prompt's own lines and without the next input line; none where it can't be told,

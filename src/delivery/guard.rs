@@ -152,8 +152,14 @@ pub fn check_interrupt(sight: &Sight) -> Result<Option<Clear>, Hold> {
     Ok(matches!(activity, Some(Activity::Busy | Activity::Dialog { .. })).then_some(Clear(())))
 }
 
-/// Whether Escape may be pressed to close a dialog that only tells of a limit: it chooses nothing.
+/// Whether Escape may be pressed to close a dialog that only tells of a limit: it chooses nothing. In a turn, and at a
+/// question of permission, it would break that off or decline it, so there the screen is not believed.
 pub fn check_close(sight: &Sight) -> Result<Clear, Hold> {
+    match &sight.told {
+        Some(Activity::Busy) => return Err(Hold::Busy),
+        Some(Activity::Dialog { kind: DialogKind::Permission, what }) => return Err(Hold::Dialog(what.clone())),
+        _ => {}
+    }
     let news = matches!(sight.screen.activity, Some(Activity::Dialog { kind: DialogKind::Limit, .. }));
     match reachable(sight) {
         Err(Hold::Dialog(_)) if news && sight.person_types => Err(Hold::PersonTypes),
@@ -314,6 +320,15 @@ pub(super) mod tests {
             [DialogKind::Permission, DialogKind::Question, DialogKind::Trust, DialogKind::Login, DialogKind::Other]
         {
             assert_eq!(check_close(&showing(kind)).unwrap_err(), Hold::Dialog("x".into()), "{kind:?}");
+        }
+        for (told, closed) in [
+            (Activity::Idle, true),
+            (Activity::Dialog { kind: DialogKind::Other, what: "a dialog".into() }, true),
+            (Activity::Busy, false),
+            (dialog(), false),
+        ] {
+            let sight = Sight { told: Some(told), ..showing(DialogKind::Limit) };
+            assert_eq!(check_close(&sight).is_ok(), closed, "{:?}", sight.told);
         }
         let typing = Sight { person_types: true, ..showing(DialogKind::Limit) };
         assert_eq!(check_close(&typing).unwrap_err(), Hold::PersonTypes);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::guard::{Occupant, Sight};
-use crate::model::text;
+use crate::model::{LaunchFile, text};
 use crate::runtime::{LaunchContext, Runtime};
 use crate::tmux::{PaneId, ProcessMark, ProcessStatus, Screen, Server, reads_whole_lines};
 
@@ -71,7 +71,7 @@ fn occupant(state: &Path, pid: u32) -> Occupant {
 fn is_launcher(state: &Path, pid: u32) -> bool {
     let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-    let file = state.join("launch.json");
+    let file = LaunchFile::path(state);
     match words[..] {
         [_, b"launch", path, ..] => path == file.as_os_str().as_bytes(),
         [b""] => ProcessStatus::read(pid).is_some(),

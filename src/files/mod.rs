@@ -12,5 +12,5 @@ mod write;
 
 pub use find::{newest_below, open_files_in};
 pub use measure::{Measured, measure};
-pub use process::{Process, processes};
-pub use write::{create_private_dir, link_to, write_private};
+pub use process::{Process, pids, processes};
+pub use write::{create_beside, create_private_dir, link_to, write_private};

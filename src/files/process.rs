@@ -18,9 +18,13 @@ pub struct Process {
 
 /// Every process but this one. One that ends meanwhile is left out.
 pub fn processes() -> Vec<Process> {
+    pids().into_iter().filter(|pid| *pid != std::process::id()).filter_map(look).collect()
+}
+
+/// The ids of all processes, this one among them; none where `/proc` can't be read.
+pub fn pids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != std::process::id()).filter_map(look).collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn look(pid: u32) -> Option<Process> {

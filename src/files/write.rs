@@ -28,6 +28,27 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
+/// Creates an empty file of that name in a directory, 0600; where the name is taken, with the lowest number that is free in
+/// front of its ending. Nothing is ever overwritten.
+pub fn create_beside(directory: &Path, name: &str) -> io::Result<(File, PathBuf)> {
+    let (stem, ending) = match name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
+        _ => (name, String::new()),
+    };
+    for number in 1..10_000 {
+        let path = match number {
+            1 => directory.join(name),
+            _ => directory.join(format!("{stem}-{number}{ending}")),
+        };
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("every name for it is taken"))
+}
+
 /// Makes `link` a link to `target`, wherever it led before; a reader meets the old one or the new one. What stands there and
 /// is no link is left as it is: it may be the target itself.
 pub fn link_to(link: &Path, target: &Path) -> io::Result<()> {

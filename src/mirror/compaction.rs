@@ -2,7 +2,7 @@
 //! prompt: it is the one prompt of its kind that is on its way when the record tells of a compaction.
 
 use super::Stream;
-use crate::model::{Evidence, Fact, Outcome, Slug, Source, StateName};
+use crate::model::{Evidence, Fact, Outcome, Slug, Source, Work};
 use crate::runtime::{Record, RecordKind};
 use crate::store::{EvidenceRow, RecordBatch, Store};
 
@@ -20,9 +20,8 @@ pub(super) async fn tell(
     if told.is_empty() {
         return Ok(());
     }
-    let entered = |name| matches!(name, StateName::Typing | StateName::Submitted | StateName::Confirmed);
     let open = store.open_prompts(agent).await?;
-    let ours = open.iter().find(|prompt| prompt.source == Source::Compact && entered(prompt.state.name()));
+    let ours = open.iter().find(|prompt| prompt.source == Source::Compact && prompt.state.name().is_under_way());
     let Some(prompt) = ours else { return Ok(()) };
     for seen in told {
         let kind = match seen.kind {
@@ -35,7 +34,7 @@ pub(super) async fn tell(
             let facts = [
                 Fact::TurnStarted { summary: prompt.body.clone() },
                 Fact::Said { text: format!("The conversation was compacted{left}.") },
-                Fact::TurnEnded { outcome: Outcome::Completed, usage: None },
+                Fact::TurnEnded { outcome: Outcome::Completed, usage: None, work: Work::default() },
             ];
             batch.facts.extend(facts.map(|fact| (seen.at, Some(prompt.id.clone()), fact)));
         }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::gauge::Gauge;
 use super::spoken::{Early, Spoken};
+use super::tally::{Tally, Todos};
 use crate::model::{Evidence, Fact, Outcome, PromptId, Usage, text};
 use crate::runtime::{Record, RecordKind};
 use crate::store::EvidenceRow;
@@ -39,6 +40,10 @@ pub struct OpenTurn {
     pub asking: Option<String>,
     /// What outlives it: how full the context is.
     pub gauge: Gauge,
+    /// The same: the agent's own to-do list.
+    pub todos: Todos,
+    /// What it came to so far.
+    tally: Tally,
     /// At which launch of the agent it began.
     launch: i64,
     /// The text that opened it, hashed, and when.
@@ -81,8 +86,8 @@ pub struct Yield {
     pub facts: Vec<Told>,
     /// A prompt that the record holds.
     pub evidence: Option<(PromptId, EvidenceRow)>,
-    /// The conversation that runs from here on.
-    pub conversation: Option<String>,
+    /// The conversation that runs from here on, and since when.
+    pub conversation: Option<(String, Timestamp)>,
 }
 
 /// What to do with a record.
@@ -102,11 +107,12 @@ impl OpenTurn {
         match &seen.record {
             Record::Asked { question, .. } => self.asking = Some(question.clone()),
             // It goes on, so somebody answered.
-            Record::Said { .. } | Record::UsedTool { .. } => self.asking = None,
+            Record::Said { .. } | Record::UsedTool { .. } | Record::Todos(_) => self.asking = None,
             _ => {}
         }
+        self.tally.count(&seen.record);
         match &seen.record {
-            Record::Conversation { id } => yielded.conversation = Some(id.clone()),
+            Record::Conversation { id } => yielded.conversation = Some((id.clone(), seen.at)),
             // A person's words in a turn that runs: it stays its author's, and so does the rest of its answer.
             Record::Taken { .. } if self.running && typed.is_none() => {}
             // It is not taken yet; taken, it is told again.
@@ -131,16 +137,22 @@ impl OpenTurn {
                     self.say(seen.at, text, &mut yielded);
                 }
             }
-            Record::UsedTool { tool, detail } => {
+            Record::UsedTool { tool, detail, doing } => {
                 self.acted = true;
-                let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone() };
+                let fact = Fact::UsedTool { tool: tool.clone(), detail: detail.clone(), doing: *doing };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
+            }
+            Record::Todos(change) => {
+                self.acted = true;
+                let fact = self.todos.change(change);
+                yielded.facts.extend(fact.map(|fact| (seen.at, self.prompt.clone(), fact)));
             }
             Record::Asked { question, run } => {
                 let fact = Fact::Asked { question: question.clone(), run: run.clone() };
                 yielded.facts.push((seen.at, self.prompt.clone(), fact));
             }
             Record::Usage { message, usage } => self.count(message, *usage),
+            Record::Printed { .. } | Record::Cost { .. } => {}
             Record::Measured { .. } | Record::Compacting | Record::Compacted { .. } => {}
             Record::TurnEnded { outcome, last_words } => {
                 if !self.running || self.is_of_the_turn_before(seen, TOGETHER) {
@@ -218,6 +230,8 @@ impl OpenTurn {
             taken: std::mem::take(&mut self.taken),
             early: self.early.take(),
             gauge: std::mem::take(&mut self.gauge),
+            todos: std::mem::take(&mut self.todos),
+            tally: Tally::begin(seen.at),
             ..Self::default()
         };
         yielded.facts.push((seen.at, prompt, started));
@@ -241,14 +255,15 @@ impl OpenTurn {
 
     fn end(&mut self, at: Timestamp, outcome: Outcome) -> Told {
         if let Some((_, part)) = self.message.take() {
-            self.usage = sum(self.usage, part);
+            self.usage = self.usage.plus(part);
         }
         let usage = (self.usage != Usage::default()).then_some(self.usage);
         self.usage = Usage::default();
         self.asking = None;
         self.running = false;
+        self.todos.turn_ended();
         self.before = self.prompt.take();
-        (at, self.before.clone(), Fact::TurnEnded { outcome, usage })
+        (at, self.before.clone(), Fact::TurnEnded { outcome, usage, work: self.tally.end(at) })
     }
 
     fn remember(&mut self, hash: u64) {
@@ -264,7 +279,7 @@ impl OpenTurn {
             Some((id, part)) if id == message => *part = usage,
             other => {
                 if let Some((_, part)) = other.replace((message.to_owned(), usage)) {
-                    self.usage = sum(self.usage, part);
+                    self.usage = self.usage.plus(part);
                 }
             }
         }
@@ -309,7 +324,7 @@ pub fn fold_all(
             Verdict::Taken(yielded) => {
                 used[index] += 1;
                 waiting.fill(false);
-                let changed = yielded.conversation.as_deref().is_some_and(|id| id != limits.conversation);
+                let changed = yielded.conversation.as_ref().is_some_and(|(id, _)| id != limits.conversation);
                 yields.push(yielded);
                 if changed {
                     return (yields, used);
@@ -325,10 +340,6 @@ fn proven(kind: Evidence, text: &str, typed: Option<&str>, yielded: &mut Yield) 
     let (id, typed) = (text::header_id(text)?, typed?);
     yielded.evidence = Some((id.clone(), EvidenceRow { kind, exact: text.trim_end() == typed.trim_end() }));
     Some(id)
-}
-
-fn sum(one: Usage, other: Usage) -> Usage {
-    Usage { input: one.input.saturating_add(other.input), output: one.output.saturating_add(other.output) }
 }
 
 /// Stored, and so the same in every version of fleetd.

@@ -12,6 +12,7 @@ mod gauge;
 mod memory;
 mod resume;
 mod spoken;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -140,8 +141,9 @@ impl Mirror {
             batch.evidence.extend(yielded.evidence);
             batch.conversation = yielded.conversation.or(batch.conversation);
         }
-        if batch.conversation.as_deref().is_some_and(|id| id != conversation) {
+        if batch.conversation.as_ref().is_some_and(|(id, _)| *id != conversation) {
             turn.gauge.emptied(0);
+            turn.todos.forget();
         }
         compaction::tell(&self.store, agent, &streams, &used, &mut batch).await?;
         let mut again = false;

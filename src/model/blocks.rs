@@ -73,6 +73,22 @@ pub struct Button {
     /// How it stands out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<ButtonStyle>,
+    /// What is asked before the press counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
+}
+
+/// What a person is asked after a press; plain texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// At most 100 characters.
+    pub title: Text,
+    /// The question, at most 300 characters.
+    pub text: Text,
+    /// The word for yes, at most 30 characters.
+    pub confirm: Text,
+    /// The word for no, at most 30 characters.
+    pub deny: Text,
 }
 
 /// How a button stands out.
@@ -187,8 +203,19 @@ mod tests {
 
     #[test]
     fn a_stored_block_is_what_slack_reads_and_stays_readable() {
-        let button =
-            |style| Button { action_id: "allow".into(), text: Text::plain("Allow"), value: "q1/1".into(), style };
+        let button = |style| Button {
+            action_id: "allow".into(),
+            text: Text::plain("Allow"),
+            value: "q1/1".into(),
+            style,
+            confirm: None,
+        };
+        let asked = Confirm {
+            title: Text::plain("T"),
+            text: Text::plain("Q"),
+            confirm: Text::plain("Yes"),
+            deny: Text::plain("No"),
+        };
         let run = |text: &str| Run::Text { text: text.into(), style: Some(Style { bold: true, ..Style::default() }) };
         let cell =
             |text: &str| Cell::RichText { elements: vec![RichLine::RichTextSection { elements: vec![run(text)] }] };
@@ -214,6 +241,10 @@ mod tests {
             (
                 Block::Actions { elements: vec![button(None), button(Some(ButtonStyle::Danger))] },
                 r#"{"type":"actions","elements":[{"type":"button","action_id":"allow","text":{"type":"plain_text","text":"Allow"},"value":"q1/1"},{"type":"button","action_id":"allow","text":{"type":"plain_text","text":"Allow"},"value":"q1/1","style":"danger"}]}"#,
+            ),
+            (
+                Block::Actions { elements: vec![Button { confirm: Some(asked), ..button(None) }] },
+                r#"{"type":"actions","elements":[{"type":"button","action_id":"allow","text":{"type":"plain_text","text":"Allow"},"value":"q1/1","confirm":{"title":{"type":"plain_text","text":"T"},"text":{"type":"plain_text","text":"Q"},"confirm":{"type":"plain_text","text":"Yes"},"deny":{"type":"plain_text","text":"No"}}}]}"#,
             ),
         ];
         for (block, json) in rows {

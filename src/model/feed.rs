@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Blocked, PromptId, Slug};
+use super::{Blocked, Doing, PromptId, Slug, Todo, Work};
 
 /// One row of the feed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,14 @@ pub enum Fact {
         tool: String,
         /// What with, in one line.
         detail: String,
+        /// What kind of thing it does with it.
+        #[serde(default, skip_serializing_if = "Doing::is_other")]
+        doing: Doing,
+    },
+    /// It changed its own to-do list.
+    Todos {
+        /// The whole list as it is now, in its order.
+        items: Vec<Todo>,
     },
     /// It waits for a person.
     Asked {
@@ -74,8 +82,11 @@ pub enum Fact {
     TurnEnded {
         /// How.
         outcome: Outcome,
-        /// What it cost, where the record tells.
+        /// The tokens it took, where the record tells.
         usage: Option<Usage>,
+        /// What else it came to.
+        #[serde(default, skip_serializing_if = "Work::is_empty")]
+        work: Work,
     },
 }
 
@@ -104,4 +115,41 @@ pub struct Usage {
     pub input: u64,
     /// Tokens written.
     pub output: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { input: self.input.saturating_add(other.input), output: self.output.saturating_add(other.output) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_fleetd_stored_of_a_turn_is_read_as_it_was_and_stored_alike() {
+        for old in [
+            r#"{"fact":"used_tool","tool":"Bash","detail":"ls"}"#,
+            r#"{"fact":"turn_ended","outcome":{"outcome":"completed"},"usage":null}"#,
+            r#"{"fact":"turn_ended","outcome":{"outcome":"interrupted"},"usage":{"input":1,"output":2}}"#,
+        ] {
+            let fact: Fact = serde_json::from_str(old).unwrap();
+            assert_eq!(serde_json::to_string(&fact).unwrap(), old);
+        }
+    }
+
+    #[test]
+    fn what_is_stored_of_a_turn_now_stays_readable() {
+        for stored in [
+            r#"{"fact":"used_tool","tool":"Bash","detail":"make test","doing":"testing"}"#,
+            r#"{"fact":"todos","items":[{"text":"read","state":"done"},{"text":"fix","state":"active"},{"text":"test","state":"pending"}]}"#,
+            r#"{"fact":"turn_ended","outcome":{"outcome":"completed"},"usage":null,"work":{"seconds":240,"tools":31,"cost":0.42,"pull_requests":[{"owner":"a","repo":"b","number":7}]}}"#,
+        ] {
+            let fact: Fact = serde_json::from_str(stored).unwrap();
+            assert_eq!(serde_json::to_string(&fact).unwrap(), stored);
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub struct LaunchFile {
     /// The soft limit of open files, where it is to differ from the tmux server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nofile: Option<u64>,
-    /// What tells launches apart that make another agent of it; noted by the process itself once it starts.
+    /// What tells launches apart that make another agent of it, as one line; noted by the process itself once it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -64,7 +64,12 @@ impl LaunchFile {
         Self { version: Self::VERSION, argv, env, cwd, nofile: None, fingerprint: None }
     }
 
-    /// The file in an agent's directory in which its process notes the fingerprint that it was launched with.
+    /// The file's place in an agent's directory.
+    pub fn path(directory: &Path) -> PathBuf {
+        directory.join("launch.json")
+    }
+
+    /// The file in an agent's directory in which its process notes the `fingerprint` that it was launched with.
     pub fn noted(directory: &Path) -> PathBuf {
         directory.join("launched")
     }

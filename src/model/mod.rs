@@ -16,6 +16,7 @@ mod slug;
 pub mod text;
 mod transcript;
 mod verdict;
+mod work;
 
 pub use blocked::{Blocked, ContextUse, DialogKind};
 pub use clock::{Clock, SystemClock};
@@ -30,3 +31,4 @@ pub use schedule::{DateFilter, Schedule, WeekdaySet};
 pub use slug::{Slug, SlugError};
 pub use transcript::{TranscriptEntry, TranscriptLine};
 pub use verdict::Verdict;
+pub use work::{Doing, Dollars, PullRequest, Todo, TodoState, Work};

@@ -342,6 +342,11 @@ impl StateName {
         matches!(self, Self::Queued | Self::Deferred)
     }
 
+    /// Whether the agent has it or is being given it: it, or its turn, would be lost with the agent's process.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Typing | Self::Submitted | Self::Confirmed)
+    }
+
     /// Whether the prompt's way to the agent is over: nothing but a person's `fleet retry` moves it on.
     pub fn is_given_up(self) -> bool {
         matches!(self, Self::Failed | Self::Uncertain | Self::Cancelled | Self::Expired)

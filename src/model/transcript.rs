@@ -6,19 +6,22 @@
 //! ```json
 //! {"at":"2026-11-20T09:00:00Z","type":"conversation","id":"6f1c…"}
 //! {"at":"2026-11-20T09:00:01Z","type":"prompt","text":"the whole prompt, exactly as it arrived"}
-//! {"at":"2026-11-20T09:00:02Z","type":"tool","tool":"shell","detail":"make test"}
+//! {"at":"2026-11-20T09:00:02Z","type":"tool","tool":"shell","detail":"make test","doing":"testing"}
+//! {"at":"2026-11-20T09:00:02Z","type":"todos","items":[{"text":"read","state":"done"},{"text":"fix","state":"active"}]}
 //! {"at":"2026-11-20T09:00:02Z","type":"asked","question":"Do you want to run `make test`?"}
 //! {"at":"2026-11-20T09:00:03Z","type":"said","text":"one whole block of Markdown"}
-//! {"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"completed","usage":{"input":12,"output":34}}
+//! {"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"completed","usage":{"input":12,"output":34},"cost":0.42}
 //! ```
 //!
-//! `outcome` is `completed`, `interrupted`, or `failed` with a `reason`; `usage` may be left out. Keys that are not named
-//! here are ignored, and so is a line that can't be read.
+//! `doing` is `reading`, `searching`, `editing`, `running`, `testing`, `browsing` or `delegating`, and may be left out.
+//! `todos` is the whole to-do list each time; a `state` is `pending`, `active` or `done`. `outcome` is `completed`,
+//! `interrupted`, or `failed` with a `reason`; `usage` (tokens) and `cost` (US dollars of the turn) may be left out. Keys that
+//! are not named here are ignored, and so is a line that can't be read.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Usage};
+use super::{Doing, Dollars, Outcome, Todo, Usage};
 
 /// One line of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,14 @@ pub enum TranscriptEntry {
         tool: String,
         /// What with, in one line.
         detail: String,
+        /// What kind of thing it does with it.
+        #[serde(default, skip_serializing_if = "Doing::is_other")]
+        doing: Doing,
+    },
+    /// The agent changed its own to-do list.
+    Todos {
+        /// The whole list.
+        items: Vec<Todo>,
     },
     /// The agent waits for a person.
     Asked {
@@ -69,6 +80,9 @@ pub enum TranscriptEntry {
         /// What it cost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
+        /// The same in money.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Dollars>,
     },
 }
 
@@ -94,9 +108,12 @@ mod tests {
             r#"{"at":"2026-11-20T09:00:00Z","type":"conversation","id":"c1"}"#,
             r#"{"at":"2026-11-20T09:00:01Z","type":"prompt","text":"a\nb 🦀"}"#,
             r#"{"at":"2026-11-20T09:00:02Z","type":"tool","tool":"shell","detail":"make test"}"#,
+            r#"{"at":"2026-11-20T09:00:02Z","type":"tool","tool":"shell","detail":"make test","doing":"testing"}"#,
+            r#"{"at":"2026-11-20T09:00:02Z","type":"todos","items":[{"text":"a","state":"done"},{"text":"b","state":"pending"}]}"#,
             r#"{"at":"2026-11-20T09:00:02Z","type":"asked","question":"Run?"}"#,
             r#"{"at":"2026-11-20T09:00:03Z","type":"said","text":"done"}"#,
             r#"{"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"completed","usage":{"input":1,"output":2}}"#,
+            r#"{"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"completed","cost":0.42}"#,
             r#"{"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"interrupted"}"#,
             r#"{"at":"2026-11-20T09:00:04Z","type":"turn_ended","outcome":"failed","reason":"overloaded"}"#,
         ];

@@ -90,6 +90,11 @@ pub fn shared_login(context: &LaunchContext<'_>, files: &Files, now: Timestamp) 
     if login != Login::By(STORED.to_owned()) {
         return None;
     }
+    login_file(context)
+}
+
+/// The file in which an agent's CLI keeps a login; none for a program whose logins nobody knows.
+pub fn login_file(context: &LaunchContext<'_>) -> Option<PathBuf> {
     match context.agent.runtime {
         RuntimeConfig::Claude { .. } => claude(context, CREDENTIALS),
         RuntimeConfig::Codex { .. } => codex(context, AUTH),
@@ -277,6 +282,16 @@ mod tests {
             settings(r#"{"env":{"ANTHROPIC_AUTH_TOKEN":"SECRET"}}"#),
             by("ANTHROPIC_AUTH_TOKEN in its settings")
         );
+    }
+
+    #[test]
+    fn a_change_of_settings_is_not_taken_for_a_new_login() {
+        let conversation = Conversation::New { id: "u".into() };
+        for (program, file) in [("claude", "/h/.claude/.credentials.json"), ("codex", "/h/.codex/auth.json")] {
+            let mut setting = Setting::new(program, &[]);
+            setting.environment.insert("HOME".into(), "/h".into());
+            assert_eq!(login_file(&setting.context(&conversation)), Some(file.into()), "{program}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{
     Identity, InputBox, Launch, LaunchContext, OpenDialog, Record, RecordKeeping, RecordKind, RecordSource, Runtime,
-    ScreenReading,
+    ScreenReading, TodoChange,
 };
 use crate::model::{DialogKind, TranscriptEntry, TranscriptLine};
 use crate::runtime::Activity;
@@ -113,12 +113,14 @@ fn records_of(TranscriptLine { at, entry }: TranscriptLine) -> Vec<Record> {
         TranscriptEntry::Conversation { id } => vec![Record::Conversation { id }],
         TranscriptEntry::Prompt { text } => vec![Record::Prompt { text }],
         TranscriptEntry::Said { text } => vec![Record::Said { text }],
-        TranscriptEntry::Tool { tool, detail } => vec![Record::UsedTool { tool, detail }],
+        TranscriptEntry::Tool { tool, detail, doing } => vec![Record::UsedTool { tool, detail, doing }],
+        TranscriptEntry::Todos { items } => vec![Record::Todos(TodoChange::All(items))],
         TranscriptEntry::Asked { question } => vec![Record::Asked { question, run: None }],
-        TranscriptEntry::TurnEnded { outcome, usage } => {
+        TranscriptEntry::TurnEnded { outcome, usage, cost } => {
             // The line has no message id; its time is the same at every reading, and no two turns end at once.
             let usage = usage.map(|usage| Record::Usage { message: at.to_string(), usage });
-            usage.into_iter().chain([Record::TurnEnded { outcome, last_words: None }]).collect()
+            let cost = cost.map(|dollars| Record::Cost { dollars });
+            usage.into_iter().chain(cost).chain([Record::TurnEnded { outcome, last_words: None }]).collect()
         }
     }
 }

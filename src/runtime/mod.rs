@@ -11,6 +11,7 @@ mod command;
 mod dialog;
 #[cfg(test)]
 mod fixture;
+mod record;
 mod seed;
 mod setup;
 
@@ -24,13 +25,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Agent, RuntimeConfig};
-use crate::model::{Dialog, DialogKind, Outcome, Usage};
+use crate::model::{Dialog, DialogKind};
 use crate::tmux::{Key, Screen};
 
-pub use account::{Account, FileText, Login, Trust, account, account_files, shared_login};
+pub use account::{Account, FileText, Login, Trust, account, account_files, login_file, shared_login};
 pub use claude::Claude;
 pub use codex::Codex;
 pub use command::{Command, SILENCE};
+pub use record::{Record, TodoChange};
 pub use seed::{Seed, merged};
 pub use setup::AgentSetup;
 
@@ -286,103 +288,6 @@ pub enum RecordKind {
     Hooks,
     /// The CLI's own transcript or rollout.
     Transcript,
-}
-
-/// What a line of a record says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// The conversation that runs from here on.
-    Conversation {
-        /// Its id.
-        id: String,
-    },
-    /// The agent took a prompt.
-    Prompt {
-        /// Its whole text.
-        text: String,
-    },
-    /// The agent took a text: into the turn that runs, where one does, else as the prompt of a new one.
-    Taken {
-        /// Its whole text.
-        text: String,
-    },
-    /// The agent holds a text in a queue of its own: it was submitted while a turn ran, and is not taken yet.
-    Queued {
-        /// Its whole text.
-        text: String,
-    },
-    /// The agent gave a text that it held back into its input box, where a person may change it; it was not taken.
-    GivenBack {
-        /// Its whole text.
-        text: String,
-    },
-    /// The agent said something, in Markdown.
-    Said {
-        /// One whole block.
-        text: String,
-    },
-    /// The agent used a tool.
-    UsedTool {
-        /// Its name.
-        tool: String,
-        /// What with, in one line.
-        detail: String,
-    },
-    /// The agent waits for a person.
-    Asked {
-        /// What it asks.
-        question: String,
-        /// What would be done, in full, where it asks for leave and the record tells.
-        run: Option<String>,
-    },
-    /// Tokens of one message; a repeated `message` replaces, a new one adds.
-    Usage {
-        /// The message's id.
-        message: String,
-        /// What it cost.
-        usage: Usage,
-    },
-    /// How full the model's context is, and when a limit ends; what is not told stays as it was told before.
-    Measured {
-        /// Tokens in the context.
-        used: Option<u64>,
-        /// Tokens that fit.
-        window: Option<u64>,
-        /// When the limit that is used up now ends.
-        limited_until: Option<Timestamp>,
-    },
-    /// The CLI took the command to compact the conversation.
-    Compacting,
-    /// The conversation was compacted.
-    Compacted {
-        /// Tokens that are left, where it tells.
-        left: Option<u64>,
-    },
-    /// The turn ended.
-    TurnEnded {
-        /// How.
-        outcome: Outcome,
-        /// The agent's last words, where the record repeats them: the transcript must show them before the turn is closed.
-        last_words: Option<String>,
-    },
-}
-
-impl Record {
-    /// The text that the agent took, where the line tells of one.
-    pub fn taken(&self) -> Option<&str> {
-        match self {
-            Self::Prompt { text } | Self::Taken { text } => Some(text),
-            _ => None,
-        }
-    }
-
-    /// As [`Record::taken`], or the text that the agent holds in a queue of its own, or held there.
-    pub fn given(&self) -> Option<&str> {
-        match self {
-            Self::Queued { text } | Self::GivenBack { text } => Some(text),
-            _ => self.taken(),
-        }
-    }
 }
 
 /// What an agent does right now.

@@ -2,7 +2,7 @@
 //!
 //! Read leniently, by the few fields that decide: a block type or a field that is new to us must not lose what a person did.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A frame of Socket Mode, as far as the socket must understand it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(super) enum Frame {
     Hello,
     /// The socket is about to be closed, or was refused: `warning`, `refresh_requested`, `link_disabled`.
     Disconnect { reason: String },
-    /// An event, a press of a button or a command: it is stored under `key`, then acked.
-    Arrival { envelope_id: String, key: String },
+    /// An event, a press of a button or a command: it is stored under `key`, once for all that it is `about`, then acked.
+    Arrival { envelope_id: String, key: String, about: Option<String> },
     /// A kind that the app does not use; it is acked, so that it does not come again.
     Unused { envelope_id: String },
 }
@@ -27,7 +27,7 @@ struct RawFrame {
     payload: Option<Keys>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Keys {
     event_id: Option<String>,
     trigger_id: Option<String>,
@@ -36,13 +36,15 @@ struct Keys {
 /// What a frame's text says; nothing where it can't be read. Such a frame is not acked: Slack sends it again.
 pub(super) fn read_frame(text: &str) -> Option<Frame> {
     let raw: RawFrame = serde_json::from_str(text).ok()?;
-    let key = raw.payload.and_then(|payload| payload.event_id.or(payload.trigger_id));
+    let Keys { event_id, trigger_id } = raw.payload.unwrap_or_default();
+    let key = event_id.or(trigger_id);
     match (raw.kind.as_str(), raw.envelope_id) {
         ("hello", _) => Some(Frame::Hello),
         ("disconnect", _) => Some(Frame::Disconnect { reason: raw.reason }),
         ("events_api" | "interactive" | "slash_commands", Some(envelope_id)) => {
             let key = key.unwrap_or_else(|| envelope_id.clone());
-            Some(Frame::Arrival { envelope_id, key })
+            let about = event::<Post>(text).and_then(|wrapped| wrapped.event.about());
+            Some(Frame::Arrival { envelope_id, key, about })
         }
         (_, Some(envelope_id)) => Some(Frame::Unused { envelope_id }),
         (_, None) => None,
@@ -53,7 +55,7 @@ pub(super) fn read_frame(text: &str) -> Option<Frame> {
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// `message` or `app_mention`.
-    Post(Callback),
+    Post(Box<Callback>),
     /// `reaction_added` or `reaction_removed`.
     Reaction(Reaction),
     /// Something about a channel: `channel_…`, `group_…`, `member_…`.
@@ -77,15 +79,17 @@ pub(super) struct Person {
     pub(super) team: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct EventFrame<E> {
     payload: Wrapped<E>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Wrapped<E> {
     #[serde(default)]
     team_id: String,
+    #[serde(default)]
+    read_back: bool,
     event: E,
 }
 
@@ -101,24 +105,36 @@ struct Kind {
 }
 
 /// A post, with the workspace it came to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Callback {
-    #[serde(default)]
     pub(super) team_id: String,
+    /// Whether it was read from the history, and so may be old.
+    pub(super) read_back: bool,
     pub(super) event: Post,
 }
 
-/// The part of `message` and `app_mention` that decides.
-#[derive(Debug, Default, Deserialize)]
+impl Callback {
+    /// The frame in which a post that the history told is stored.
+    pub(super) fn read_back(team_id: &str, event: &Post) -> serde_json::Result<String> {
+        let payload = Wrapped { team_id: team_id.to_owned(), read_back: true, event };
+        serde_json::to_string(&EventFrame { payload })
+    }
+}
+
+/// The part of `message` and `app_mention` that decides, as events and the history tell it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Post {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub(super) kind: String,
     pub(super) subtype: Option<String>,
+    /// The history leaves it out.
     #[serde(default)]
     pub(super) channel: String,
     pub(super) user: Option<String>,
     /// The workspace of its author.
     pub(super) user_team: Option<String>,
+    /// The same, by the name that shared channels give it.
+    pub(super) source_team: Option<String>,
     #[serde(default)]
     pub(super) text: String,
     #[serde(default)]
@@ -127,12 +143,68 @@ pub(super) struct Post {
     pub(super) parent_user_id: Option<String>,
     pub(super) bot_id: Option<String>,
     pub(super) app_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) files: Vec<SharedFile>,
+    pub(super) edited: Option<Edited>,
+    /// The post as it is now, of `message_changed`.
+    pub(super) message: Option<Box<Post>>,
+    /// The post as it was, of `message_changed` and `message_deleted`.
+    pub(super) previous_message: Option<Box<Post>>,
+    /// Of `message_deleted`.
+    pub(super) deleted_ts: Option<String>,
+    /// How many replies a root has, in the history.
+    pub(super) reply_count: Option<u64>,
+}
+
+/// When a post was edited last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Edited {
+    #[serde(default)]
+    pub(super) ts: String,
+}
+
+/// A file that hangs on a post.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SharedFile {
+    #[serde(default)]
+    pub(super) id: String,
+    pub(super) name: Option<String>,
+    pub(super) mimetype: Option<String>,
+    pub(super) size: Option<u64>,
+    /// `hosted`, `external`, `tombstone`, …
+    pub(super) mode: Option<String>,
+    pub(super) url_private: Option<String>,
+    pub(super) url_private_download: Option<String>,
 }
 
 impl Post {
-    /// The place of the thread it stands in, where it is a reply.
-    pub(super) fn reply_to(&self) -> Option<(&str, &str)> {
-        self.thread_ts.as_deref().map(|thread| (self.channel.as_str(), thread))
+    /// Whether it is something said anew, by whomever.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.kind.as_str(), "message" | "app_mention")
+            && matches!(
+                self.subtype.as_deref(),
+                None | Some("file_share" | "thread_broadcast" | "me_message" | "bot_message")
+            )
+    }
+
+    /// The workspace of its author, where Slack says so.
+    pub(super) fn team(&self) -> Option<&str> {
+        self.source_team.as_deref().or(self.user_team.as_deref())
+    }
+
+    /// What it tells, by a name that is the same however it is told.
+    pub(super) fn about(&self) -> Option<String> {
+        let channel = Some(self.channel.as_str()).filter(|channel| !channel.is_empty())?;
+        let post = |ts: &str| Some(ts).filter(|ts| !ts.is_empty()).map(|ts| format!("{channel}/{ts}"));
+        match (self.kind.as_str(), self.subtype.as_deref()) {
+            ("message", Some("message_changed")) => {
+                let now = self.message.as_ref()?;
+                Some(format!("{}/edited/{}", post(&now.ts)?, now.edited.as_ref()?.ts))
+            }
+            ("message", Some("message_deleted")) => Some(format!("{}/deleted", post(self.deleted_ts.as_deref()?)?)),
+            _ if self.is_new() => post(&self.ts),
+            _ => None,
+        }
     }
 }
 
@@ -142,6 +214,9 @@ pub(super) struct Reaction {
     /// `reaction_added` or `reaction_removed`.
     #[serde(rename = "type")]
     pub(super) kind: String,
+    /// The workspace that the event came to; it stands beside the event.
+    #[serde(skip)]
+    pub(super) team_id: String,
     #[serde(default)]
     pub(super) user: String,
     /// The emoji's name, without colons.
@@ -305,10 +380,13 @@ impl Arrival {
         let kind: EventFrame<Kind> = serde_json::from_str(frame).ok()?;
         match kind.payload.event.kind.as_str() {
             "message" | "app_mention" => {
-                let Wrapped { team_id, event } = event(frame)?;
-                Some(Self::Post(Callback { team_id, event }))
+                let Wrapped { team_id, read_back, event } = event(frame)?;
+                Some(Self::Post(Box::new(Callback { team_id, read_back, event })))
             }
-            "reaction_added" | "reaction_removed" => Some(Self::Reaction(event(frame)?.event)),
+            "reaction_added" | "reaction_removed" => {
+                let Wrapped { team_id, event, .. } = event::<Reaction>(frame)?;
+                Some(Self::Reaction(Reaction { team_id, ..event }))
+            }
             "app_home_opened" => Some(Self::Home(event(frame)?.event)),
             kind if ["channel_", "group_", "member_"].iter().any(|prefix| kind.starts_with(prefix)) => {
                 Some(Self::Channel(event(frame)?.event))
@@ -333,7 +411,7 @@ impl Arrival {
     /// The channel in which it was done.
     pub(super) fn channel(&self) -> Option<&str> {
         let channel = match self {
-            Self::Post(Callback { event, .. }) => event.channel.as_str(),
+            Self::Post(callback) => callback.event.channel.as_str(),
             Self::Reaction(reaction) => &reaction.item.channel,
             Self::Interaction(interaction) => &interaction.channel.as_ref()?.id,
             Self::Command(command) => &command.channel_id,
@@ -345,7 +423,12 @@ impl Arrival {
     /// Who did it; nobody where it is none of a person's doings.
     pub(super) fn person(&self) -> Option<Person> {
         let (user, team) = match self {
-            Self::Post(Callback { event, .. }) => (event.user.clone()?, event.user_team.clone()),
+            Self::Post(callback) => {
+                let event = &callback.event;
+                // Of an edit and of a deletion the post itself names its author.
+                let post = event.message.as_deref().or(event.previous_message.as_deref()).unwrap_or(event);
+                (post.user.clone()?, post.team().map(str::to_owned))
+            }
             Self::Reaction(reaction) => (reaction.user.clone(), None),
             Self::Home(home) => (home.user.clone(), None),
             Self::Interaction(interaction) => (interaction.user.id.clone(), interaction.user.team_id.clone()),
@@ -370,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_by_what_matters_and_an_unreadable_one_is_not_acked() {
-        let arrival = |key: &str| Some(Frame::Arrival { envelope_id: "e".into(), key: key.into() });
+        let arrival = |key: &str| Some(Frame::Arrival { envelope_id: "e".into(), key: key.into(), about: None });
         let rows = [
             (r#"{"type":"hello","num_connections":1}"#, Some(Frame::Hello)),
             (r#"{"type":"disconnect","reason":"warning"}"#, Some(Frame::Disconnect { reason: "warning".into() })),
@@ -385,6 +468,39 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(read_frame(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn one_post_has_one_name_whichever_way_it_is_told_and_each_of_its_edits_another() {
+        let rows = [
+            (r#"{"type":"message","channel":"C1","ts":"1.0"}"#, Some("C1/1.0")),
+            (r#"{"type":"app_mention","channel":"C1","ts":"1.0"}"#, Some("C1/1.0")),
+            (r#"{"type":"message","subtype":"file_share","channel":"C1","ts":"1.0"}"#, Some("C1/1.0")),
+            (r#"{"type":"message","subtype":"channel_join","channel":"C1","ts":"1.0"}"#, None),
+            (
+                r#"{"type":"message","subtype":"message_changed","channel":"C1","ts":"2.0",
+                   "message":{"ts":"1.0","edited":{"user":"U1","ts":"2.0"}}}"#,
+                Some("C1/1.0/edited/2.0"),
+            ),
+            (
+                r#"{"type":"message","subtype":"message_changed","channel":"C1","ts":"2.0","message":{"ts":"1.0"}}"#,
+                None,
+            ),
+            (
+                r#"{"type":"message","subtype":"message_deleted","channel":"C1","ts":"2.0","deleted_ts":"1.0"}"#,
+                Some("C1/1.0/deleted"),
+            ),
+            (r#"{"type":"reaction_added","item":{"channel":"C1","ts":"1.0"}}"#, None),
+        ];
+        for (event, expected) in rows {
+            let post: Post = serde_json::from_str(event).unwrap();
+            assert_eq!(post.about().as_deref(), expected, "{event}");
+        }
+        let post: Post = serde_json::from_str(r#"{"type":"message","channel":"C1","ts":"1.0","text":"a"}"#).unwrap();
+        let Arrival::Post(callback) = Arrival::read(&Callback::read_back("T1", &post).unwrap()) else {
+            panic!("a post of the history is a post")
+        };
+        assert!(callback.read_back && callback.team_id == "T1" && callback.event.about() == post.about());
     }
 
     /// The kind of what arrived, and who did it.

@@ -10,23 +10,24 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Bridge;
 use super::from_slack::Directory;
 use super::pace::{backoff, random};
-use super::web::{CallError, Channel};
+use super::web::{CallError, Channel, Identity};
 
 /// A name that could not be had is asked for again after this long.
 const NAMELESS: Duration = Duration::from_secs(300);
 
-/// Finds out who we are and which channel is whose, and looks again while a channel is missing.
+/// Finds out who we are and which channel is whose; looks again while a channel is missing, and whenever Slack says that
+/// channels have changed.
 pub(super) async fn keep_known(bridge: Arc<Bridge>) {
     let mut failures = 0;
+    let mut waited = false;
     loop {
-        match resolve(&bridge).await {
+        match resolve(&bridge, waited).await {
             Ok(complete) => {
                 bridge.board.web(None);
-                if complete {
-                    return;
-                }
                 failures = 0;
-                sleep(bridge.timing.refused).await;
+                // While all is well, only Slack's word that something changed is worth another look.
+                let pause = if complete { Duration::MAX } else { bridge.timing.refused };
+                waited = timeout(pause, bridge.look_around.notified()).await.is_err();
             }
             Err(Unresolved { what, wait }) => {
                 bridge.board.web(Some(what));
@@ -42,8 +43,9 @@ struct Unresolved {
     wait: Option<Duration>,
 }
 
-/// Resolves everything once; says whether every agent has its channel.
-async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
+/// Resolves everything once; says whether every agent has its channel. `returns`: whether a channel that is away may be found
+/// to be back. Only after a wait: what Slack lists may contradict what it refuses.
+async fn resolve(bridge: &Bridge, returns: bool) -> Result<bool, Unresolved> {
     let unresolved = |error: CallError| Unresolved {
         what: error.to_string(),
         wait: match error {
@@ -53,17 +55,21 @@ async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
         },
     };
     let of_store = |error: anyhow::Error| Unresolved { what: format!("{error:#}"), wait: None };
-    let bot_user = bridge.web.own_user().await.map_err(unresolved)?;
-    let named = bridge.status_channel.is_some() || bridge.agents.iter().any(|(_, written)| !is_id(written));
+    let Identity { user_id: bot_user, team_id: team } = bridge.web.identity().await.map_err(unresolved)?;
+    bridge.read_away().await.map_err(of_store)?;
+    let named = !bridge.away.is_empty()
+        || bridge.status_channel.is_some()
+        || bridge.agents.iter().any(|(_, written)| !is_id(written));
     let listed = if named { bridge.web.channels().await.map_err(unresolved)? } else { Vec::new() };
-    let mut directory = Directory { bot_user, channels: Vec::new(), status: None };
+    let mut directory = Directory { bot_user, team, channels: Vec::new(), status: None };
     for (agent, written) in &bridge.agents {
         let cached = bridge.store.slack_channel(written).await.map_err(of_store)?;
-        match find(written, &listed, cached.as_deref()) {
+        // A channel that is archived is not listed, and is still the agent's.
+        let kept = cached.clone().filter(|id| bridge.away.has(id));
+        match find(written, &listed, cached.as_deref()).or(kept) {
             Some(id) => {
                 bridge.store.set_slack_channel(written, &id).await.map_err(of_store)?;
                 directory.channels.push((agent.clone(), id));
-                bridge.board.channel(agent, None);
             }
             None => bridge.board.channel(
                 agent,
@@ -82,7 +88,14 @@ async fn resolve(bridge: &Bridge) -> Result<bool, Unresolved> {
             bridge.store.set_slack_channel(written, id).await.map_err(of_store)?;
         }
     }
-    let complete = directory.channels.len() == bridge.agents.len()
+    if returns {
+        bridge.see_returns(&listed, &directory).await.map_err(of_store)?;
+    }
+    for (agent, id) in &directory.channels {
+        bridge.board.channel(agent, bridge.away.why(id));
+    }
+    let complete = bridge.away.is_empty()
+        && directory.channels.len() == bridge.agents.len()
         && directory.status.is_some() == bridge.status_channel.is_some();
     bridge.directory.send_replace(Some(Arc::new(directory)));
     Ok(complete)
@@ -95,10 +108,11 @@ pub(super) fn is_id(written: &str) -> bool {
         && written.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
-/// The id of a channel as written: by its name, else by the id under which that name was last known (it was renamed).
+/// The id of a channel as written: by its name, else by the id under which that name was last known (it was renamed). An id
+/// that Slack has replaced is known by the one that replaced it.
 fn find(written: &str, listed: &[Channel], cached: Option<&str>) -> Option<String> {
     if is_id(written) {
-        return Some(written.to_owned());
+        return Some(cached.unwrap_or(written).to_owned());
     }
     let name = written.trim_start_matches('#');
     let by_name = listed.iter().find(|channel| channel.name == name);
@@ -184,6 +198,7 @@ mod tests {
             ("#old-name", Some("C00000009"), None),
             ("#nothing", None, None),
             ("C00000007", None, Some("C00000007")),
+            ("C00000007", Some("C00000008"), Some("C00000008")),
             ("G00000007", None, Some("G00000007")),
         ] {
             assert_eq!(find(written, &listed, cached).as_deref(), expected, "{written}");

@@ -2,8 +2,9 @@
 
 use super::arrival::Interaction;
 use super::authority::Act;
+use super::effects::Effect;
 use super::from_slack::Directory;
-use super::inbox::{Deed, Effect};
+use super::leave::Deed;
 use super::{Bridge, question};
 use crate::model::Answer;
 
@@ -26,7 +27,7 @@ pub(super) async fn judge(
         return Ok(None);
     }
     let act = if question.asks_leave() { Act::Approve } else { Act::Steer };
-    let deed = Deed { act, agent: question.agent.clone() };
+    let deed = Deed::new(act, &question.agent);
     let thread = interaction.message.as_ref().and_then(|message| message.thread_ts.clone());
     let answer = Answer { user: interaction.user.id.clone(), option, text: None };
     Ok(Some((deed, Effect::Answer { seq, act, agent: question.agent, answer, channel, thread, otherwise: None })))

@@ -1,381 +1,398 @@
-//! Markdown as agents write it → mrkdwn as Slack shows it.
+//! Markdown as agents write it → what Slack shows.
 //!
-//! Pure. Nothing an agent writes may ping anybody or forge a link: `&`, `<` and `>` are escaped everywhere but in the links
-//! that are built here.
+//! Pure. An answer is sent as `markdown` blocks: of all that Slack has they lose least (headings, nested and numbered lists,
+//! tasks, quotes, rules, code with its language, and signs that are no syntax, for which mrkdwn has no escape). A table is
+//! Slack's own table block, one a message. An answer of plain words needs no block: mrkdwn shows it just as well, and a
+//! message without blocks can be edited and searched like a person's. mrkdwn is also the `text` that goes with all blocks,
+//! for notifications and for whatever shows no blocks.
+//!
+//! Must never happen here: a mention in an agent's text that pings anybody, a link that was not written as one, a message that
+//! Slack refuses for its size, a word that is lost.
 
-use pulldown_cmark::{Alignment, Event, Options, Parser, Tag, TagEnd};
+mod inline;
+mod pack;
+mod parts;
+mod ping;
+mod read;
+mod summary;
+mod table;
+mod write;
 
-use super::split::{Block, FENCE, MOST, pack, units};
+use self::parts::Part;
+use super::split::{self, FENCE, MOST, pack, units};
+use crate::model::blocks::Block;
 use crate::model::text::printable;
 
-/// `text` as one or more messages in mrkdwn. Nothing for a text without content.
-pub(super) fn render(text: &str) -> Vec<String> {
-    pack(&blocks(&printable(text)), MOST)
+pub(super) use inline::escape;
+
+/// An answer that is longer than this is a file: nobody reads it message by message.
+const MOST_IN_MESSAGES: usize = 40_000;
+
+/// What one post makes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize), serde(rename_all = "snake_case"))]
+pub(super) enum Piece {
+    /// A message.
+    Message {
+        /// mrkdwn, at most [`MOST`] units; all of the message where there are no blocks, else its beginning.
+        text: String,
+        /// What is shown; none where the text says it all.
+        blocks: Vec<Block>,
+    },
+    /// A file, and what is said beside it.
+    File {
+        /// Its name.
+        name: String,
+        /// The answer as the agent wrote it.
+        content: String,
+        /// mrkdwn, at most [`MOST`] units.
+        summary: String,
+    },
+}
+
+/// An agent's `text` as what is to be posted, in order. Nothing for a text without content.
+pub(super) fn render(text: &str) -> Vec<Piece> {
+    let text = printable(text);
+    if units(&text) > MOST_IN_MESSAGES && !text.trim().is_empty() {
+        let summary = summary::summary(&text);
+        return vec![Piece::File { name: summary::FILE.to_owned(), content: text, summary }];
+    }
+    pack::messages(read::read(&text)).iter().map(|parts| message(parts)).collect()
 }
 
 /// `mrkdwn` that is rendered already, as one or more messages.
 pub(super) fn split(mrkdwn: &str) -> Vec<String> {
-    pack(&[Block::Text(mrkdwn.to_owned())], MOST)
+    pack(&[split::Block::Text(mrkdwn.to_owned())], MOST)
 }
 
-/// The only three characters that mean something to Slack wherever they stand.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+fn message(parts: &[Part]) -> Piece {
+    let mut texts = pack(&parts.iter().map(write::mrkdwn).collect::<Vec<_>>(), MOST - MORE.len());
+    let whole = texts.len() == 1;
+    let mut text = if texts.is_empty() { String::new() } else { texts.remove(0) };
+    if whole && parts.iter().all(write::same_in_mrkdwn) {
+        return Piece::Message { text, blocks: Vec::new() };
+    }
+    if !whole {
+        // A short first part would be all that a notification says.
+        let room = MOST - MORE.len() - units(&text).min(MOST / 2) - 2;
+        if let Some(next) = texts.first().filter(|next| room > MOST / 2 && !next.contains(FENCE)) {
+            let beginning = pack(&[split::Block::Text(next.clone())], room).swap_remove(0);
+            text = format!("{text}\n\n{beginning}");
+        }
+        text.push_str(MORE);
+    }
+    Piece::Message { text, blocks: blocks(parts) }
 }
 
-fn blocks(markdown: &str) -> Vec<Block> {
-    let mut writer = Writer::default();
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
-    for event in Parser::new_ext(markdown, options) {
-        writer.take(event);
-    }
-    writer.end_block();
-    writer.blocks
-}
+/// What ends a `text` that tells less than the blocks.
+const MORE: &str = "\n…";
 
-#[derive(Default)]
-struct Writer {
-    blocks: Vec<Block>,
-    /// The text block that is being written.
-    text: String,
-    /// The number of the next item of each open list; none for bullets.
-    lists: Vec<Option<u64>>,
-    quotes: usize,
-    in_heading: bool,
-    code: Option<String>,
-    /// The target of each open link or image, and where its text begins.
-    links: Vec<(String, usize)>,
-    table: Option<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    alignments: Vec<Alignment>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Writer {
-    fn take(&mut self, event: Event<'_>) {
-        match event {
-            Event::Start(tag) => self.start(tag),
-            Event::End(tag) => self.end(tag),
-            Event::Text(text) => match &mut self.code {
-                Some(code) => code.push_str(&text),
-                None => self.write(&escape(&text)),
-            },
-            Event::Code(code) => {
-                let code = escape(&code.replace('`', "'"));
-                self.write(&if self.table.is_some() { code } else { format!("`{code}`") });
+fn blocks(parts: &[Part]) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for part in parts {
+        let table = if let Part::Table(table) = part { table::native(table) } else { None };
+        match (table, blocks.last_mut()) {
+            (Some(table), _) => blocks.push(table),
+            (None, Some(Block::Markdown { text })) => {
+                text.push_str("\n\n");
+                text.push_str(&write::markdown(part));
             }
-            Event::Html(html) | Event::InlineHtml(html) => self.write(&escape(&html)),
-            Event::InlineMath(text) | Event::DisplayMath(text) | Event::FootnoteReference(text) => {
-                self.write(&escape(&text));
-            }
-            Event::SoftBreak | Event::HardBreak => self.new_line(),
-            Event::Rule => {
-                self.end_block();
-                self.blocks.push(Block::Text("———".to_owned()));
-            }
-            Event::TaskListMarker(done) => self.write(if done { "☑ " } else { "☐ " }),
+            (None, _) => blocks.push(Block::Markdown { text: write::markdown(part) }),
         }
     }
-
-    fn start(&mut self, tag: Tag<'_>) {
-        match tag {
-            Tag::Paragraph if self.lists.is_empty() && self.quotes == 0 => self.end_block(),
-            Tag::HtmlBlock => self.end_block(),
-            Tag::Paragraph => self.paragraph_within(),
-            Tag::Heading { .. } => {
-                self.end_block();
-                self.in_heading = true;
-                self.write("*");
-            }
-            Tag::BlockQuote(_) => {
-                if self.quotes == 0 && self.lists.is_empty() {
-                    self.end_block();
-                }
-                self.quotes += 1;
-            }
-            Tag::CodeBlock(_) => {
-                self.end_block();
-                self.code = Some(String::new());
-            }
-            Tag::List(first) => {
-                if self.lists.is_empty() && self.quotes == 0 {
-                    self.end_block();
-                }
-                self.lists.push(first);
-            }
-            Tag::Item => self.item(),
-            Tag::Emphasis => self.mark("_"),
-            Tag::Strong if !self.in_heading => self.mark("*"),
-            Tag::Strikethrough => self.mark("~"),
-            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                let from = self.target().len();
-                self.links.push((dest_url.to_string(), from));
-            }
-            Tag::Table(alignments) => {
-                self.end_block();
-                self.table = Some(Table { alignments, rows: Vec::new() });
-            }
-            Tag::TableHead | Tag::TableRow => {
-                if let Some(table) = &mut self.table {
-                    table.rows.push(Vec::new());
-                }
-            }
-            Tag::TableCell => {
-                if let Some(row) = self.table.as_mut().and_then(|table| table.rows.last_mut()) {
-                    row.push(String::new());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, tag: TagEnd) {
-        match tag {
-            TagEnd::Heading(_) => {
-                self.write("*");
-                self.in_heading = false;
-                self.end_block();
-            }
-            TagEnd::BlockQuote(_) => {
-                self.quotes = self.quotes.saturating_sub(1);
-                if self.quotes == 0 && self.lists.is_empty() {
-                    self.end_block();
-                }
-            }
-            TagEnd::CodeBlock => {
-                if let Some(code) = self.code.take() {
-                    self.push_code(code.strip_suffix('\n').unwrap_or(&code));
-                }
-            }
-            TagEnd::List(_) => {
-                self.lists.pop();
-            }
-            TagEnd::Emphasis => self.mark("_"),
-            TagEnd::Strong if !self.in_heading => self.mark("*"),
-            TagEnd::Strikethrough => self.mark("~"),
-            TagEnd::Link | TagEnd::Image => self.end_link(),
-            TagEnd::Table => {
-                if let Some(table) = self.table.take() {
-                    let drawn = table.draw();
-                    self.blocks.push(Block::Code(drawn));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A table's cells stand in a code block, where marks would show as they are.
-    fn mark(&mut self, mark: &str) {
-        if self.table.is_none() {
-            self.write(mark);
-        }
-    }
-
-    fn target(&mut self) -> &mut String {
-        match self.table.as_mut().and_then(|table| table.rows.last_mut()).and_then(|row| row.last_mut()) {
-            Some(cell) => cell,
-            None => &mut self.text,
-        }
-    }
-
-    fn write(&mut self, text: &str) {
-        if self.table.is_none() && self.quotes > 0 && (self.text.is_empty() || self.text.ends_with('\n')) {
-            self.text.push_str(&"> ".repeat(self.quotes));
-        }
-        self.target().push_str(text);
-    }
-
-    fn new_line(&mut self) {
-        if self.table.is_some() {
-            return self.write(" ");
-        }
-        self.text.push('\n');
-        // The lines of an item stand below its text, not below its bullet.
-        let indent = "    ".repeat(self.lists.len().saturating_sub(1)) + "  ";
-        if !self.lists.is_empty() {
-            self.write(&indent);
-        }
-    }
-
-    /// A paragraph inside an item or a quote: the first one goes on where the bullet stands.
-    fn paragraph_within(&mut self) {
-        let fresh = self.text.is_empty() || self.text.ends_with(['\n', ' ']);
-        if !fresh {
-            self.new_line();
-        }
-    }
-
-    fn item(&mut self) {
-        if !self.text.is_empty() && !self.text.ends_with('\n') {
-            self.text.push('\n');
-        }
-        let depth = self.lists.len().saturating_sub(1);
-        let bullet = match self.lists.last_mut() {
-            Some(Some(number)) => {
-                *number += 1;
-                format!("{}. ", *number - 1)
-            }
-            _ if depth % 2 == 1 => "◦ ".to_owned(),
-            _ => "• ".to_owned(),
-        };
-        self.write(&("    ".repeat(depth) + &bullet));
-    }
-
-    fn end_link(&mut self) {
-        let Some((url, from)) = self.links.pop() else { return };
-        let in_table = self.table.is_some();
-        let target = self.target();
-        let label = target.split_off(from.min(target.len()));
-        let safe = ["http://", "https://", "mailto:"].iter().any(|scheme| url.starts_with(scheme));
-        let address = escape(&url.replace('|', "%7C").replace(' ', "%20"));
-        let link = match label.as_str() {
-            label if in_table => label.to_owned(),
-            label if !safe || units(&url) > 1_000 => format!("{label} ({})", escape(&url)),
-            label if label.is_empty() || label == escape(&url) || url == format!("mailto:{label}") => {
-                format!("<{address}>")
-            }
-            // A link's text can't hold another link, a newline or Slack's own separator.
-            label => format!("<{address}|{}>", label.replace(['|', '\n'], " ").replace(['<', '>'], "")),
-        };
-        target.push_str(&link);
-    }
-
-    fn push_code(&mut self, code: &str) {
-        // A fence within a fence would close it: an invisible space keeps its signs apart.
-        self.blocks.push(Block::Code(escape(&code.replace(FENCE, "``\u{200b}`"))));
-    }
-
-    fn end_block(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        if !text.trim().is_empty() {
-            // A stray fence sign would pair with the next real one.
-            self.blocks.push(Block::Text(text.trim_end().replace(FENCE, "``\u{200b}`")));
-        }
-    }
-}
-
-impl Table {
-    /// The table with aligned columns; widths are counted as people see them, before escaping.
-    fn draw(&self) -> String {
-        let seen = |cell: &str| cell.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").chars().count();
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| seen(cell)).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        let mut lines: Vec<String> = Vec::with_capacity(self.rows.len() + 1);
-        for (index, row) in self.rows.iter().enumerate() {
-            let cells = widths.iter().enumerate().map(|(column, width)| {
-                let cell = row.get(column).map_or("", String::as_str);
-                let space = " ".repeat(width.saturating_sub(seen(cell)));
-                match self.alignments.get(column) {
-                    Some(Alignment::Right) => space + cell,
-                    _ => cell.to_owned() + &space,
-                }
-            });
-            lines.push(cells.collect::<Vec<_>>().join(" | ").trim_end().to_owned());
-            if index == 0 {
-                lines.push(widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().join("-|-"));
-            }
-        }
-        lines.join("\n").replace(FENCE, "``\u{200b}`")
-    }
+    blocks
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::time::{Duration, Instant};
 
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::plain::plain;
     use super::*;
 
-    const TABLE: &[(&str, &str)] = &[
-        ("plain", "plain"),
-        ("**bold** and __bold__", "*bold* and *bold*"),
-        ("*it* and _it_", "_it_ and _it_"),
-        ("***both***", "_*both*_"),
-        ("~~gone~~", "~gone~"),
-        ("`code <x>`", "`code &lt;x&gt;`"),
-        ("a & b < c > d", "a &amp; b &lt; c &gt; d"),
-        ("<!here> <@U123> @channel", "&lt;!here&gt; &lt;@U123&gt; @channel"),
-        ("# Title", "*Title*"),
-        ("### A **bold** title\n\ntext", "*A bold title*\n\ntext"),
-        ("Title\n=====\ntext", "*Title*\n\ntext"),
-        ("one\n\ntwo", "one\n\ntwo"),
-        ("one\ntwo", "one\ntwo"),
-        ("[text](https://a.b/c?d=1&e=2)", "<https://a.b/c?d=1&amp;e=2|text>"),
-        ("<https://a.b>", "<https://a.b>"),
-        ("[a|b>c](https://a.b)", "<https://a.b|a b&gt;c>"),
-        ("[click](javascript:alert)", "click (javascript:alert)"),
-        ("[**b**](https://a.b/x|y)", "<https://a.b/x%7Cy|*b*>"),
-        ("![alt](https://a.b/i.png)", "<https://a.b/i.png|alt>"),
-        ("- a\n- b", "• a\n• b"),
-        ("1. a\n2. b\n", "1. a\n2. b"),
-        ("3. a\n4. b\n", "3. a\n4. b"),
-        ("- a\n  - b\n    - c\n- d", "• a\n    ◦ b\n        • c\n• d"),
-        ("- [ ] open\n- [x] done", "• ☐ open\n• ☑ done"),
-        ("- a\n\n  more\n- b", "• a\n  more\n• b"),
-        ("text\n\n- a\n- b\n\nafter", "text\n\n• a\n• b\n\nafter"),
-        ("> quoted\n> twice", "> quoted\n> twice"),
-        ("```rust\nfn a() -> &str {}\n```", "```\nfn a() -&gt; &amp;str {}\n```"),
-        ("before\n```\ncode\n```\nafter", "before\n```\ncode\n```\nafter"),
-        ("    indented", "```\nindented\n```"),
-        ("````\n```\n````", "```\n``\u{200b}`\n```"),
-        ("| a | b |\n|---|--:|\n| **x** | 1 |\n| yy | 22 |", "```\na  |  b\n---|---\nx  |  1\nyy | 22\n```"),
-        ("a\n\n---\n\nb", "a\n\n———\n\nb"),
-        ("<b>html</b>", "&lt;b&gt;html&lt;/b&gt;"),
-        ("a\u{1b}[31mb\u{7}", "a[31mb"),
-        ("an unclosed ```fence", "an unclosed ``\u{200b}`fence"),
-        ("emoji 🎉 ünïcode", "emoji 🎉 ünïcode"),
-    ];
+    /// Each answer in the corpus, and what is made of it.
+    fn corpus() -> Vec<(PathBuf, PathBuf)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/markdown");
+        let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let answers = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md"));
+        let cases: Vec<_> = answers.map(|answer| (answer.clone(), answer.with_extension("json"))).collect();
+        for file in &files {
+            assert!(
+                cases.iter().any(|(answer, golden)| [answer, golden].contains(&file)),
+                "{} is of no case",
+                file.display()
+            );
+        }
+        assert!(cases.len() >= 60, "{} cases", cases.len());
+        cases
+    }
 
     #[test]
     fn what_agents_write_shows_in_slack_as_they_meant_it() {
-        for (markdown, expected) in TABLE {
-            assert_eq!(render(markdown), [*expected], "{markdown}");
-        }
-        for nothing in ["", "  \n\n ", "\u{1b}"] {
-            assert!(render(nothing).is_empty(), "{nothing:?}");
-        }
-    }
-
-    #[test]
-    fn a_long_code_block_is_closed_and_opened_again() {
-        let code: String = (0..400).map(|line| format!("line {line} of the code\n")).collect();
-        let messages = render(&format!("before\n```sh\n{code}```\nafter"));
-        assert!(messages.len() > 2);
-        let inside: String = messages
-            .iter()
-            .flat_map(|message| message.lines())
-            .filter(|line| line.starts_with("line"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_eq!(inside, code);
-        for message in &messages {
-            assert_eq!(message.matches("```").count() % 2, 0, "{message}");
+        for (answer, golden) in corpus() {
+            let pieces = render(&fs::read_to_string(&answer).unwrap());
+            let shown = serde_json::to_string_pretty(&pieces).unwrap() + "\n";
+            if std::env::var_os("UPDATE_FIXTURES").is_some() {
+                fs::write(&golden, &shown).unwrap();
+            }
+            let expected = fs::read_to_string(&golden).unwrap_or_else(|error| panic!("{}: {error}", golden.display()));
+            assert!(shown == expected, "{} shows otherwise now: run with UPDATE_FIXTURES=1 and look", answer.display());
         }
     }
 
-    #[test]
-    fn a_long_text_is_cut_between_words_and_never_within_a_link_or_an_escape() {
-        let text = "some words & <angles> and [a link](https://a.b/c) ".repeat(300);
-        let messages = render(&text);
-        for message in &messages {
-            assert!(units(message) <= MOST);
-            assert_eq!(message.matches("<https").count(), message.matches("|a link>").count(), "{message}");
-            assert!(!message.ends_with("&am") && !message.starts_with("mp;"), "{message}");
+    /// All strings in what is sent; a file's content apart, which Slack shows as it is.
+    fn strings(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(values) => values.iter().for_each(|value| strings(value, found)),
+            Value::Object(fields) => {
+                fields.iter().filter(|(name, _)| *name != "content").for_each(|(_, value)| strings(value, found));
+            }
+            _ => {}
         }
-        let joined = messages.join(" ");
-        assert_eq!(joined.matches("&lt;angles&gt;").count(), 300);
+    }
+
+    fn pings(text: &str) -> bool {
+        let lower = text.to_lowercase();
+        let everybody = ["@channel", "@here", "@everyone"].iter().any(|name| {
+            let ends = |(at, _): (usize, &str)| !lower[at + name.len()..].starts_with(char::is_alphanumeric);
+            lower.match_indices(name).any(ends)
+        });
+        let letter = |rest: &str| rest.starts_with(char::is_alphanumeric);
+        let opened = |at: usize| match lower[at + 1..].chars().next() {
+            Some('@' | '#') => letter(&lower[at + 2..]),
+            Some('!') => letter(&lower[at + 2..]) && !lower[at + 2..].starts_with("doctype"),
+            _ => false,
+        };
+        everybody || lower.match_indices('<').any(|(at, _)| opened(at))
+    }
+
+    /// `text` in mrkdwn alone.
+    fn texts(text: &str) -> Vec<String> {
+        pack(&read::read(&printable(text)).iter().map(write::mrkdwn).collect::<Vec<_>>(), MOST)
+    }
+
+    /// What must be true of every answer.
+    fn check(text: &str) -> Result<(), TestCaseError> {
+        let pieces = render(text);
+        let mut found = Vec::new();
+        strings(&serde_json::to_value(&pieces).unwrap(), &mut found);
+        for text in &found {
+            let undone = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+            prop_assert!(!pings(text) && !pings(&undone), "{text}");
+        }
+        // Where an answer is a file, nobody asks for its texts.
+        let texts = if matches!(pieces.as_slice(), [Piece::File { .. }]) { Vec::new() } else { texts(text) };
+        prop_assert!(
+            texts.iter().all(|text| units(text) <= MOST && text.matches(FENCE).count() % 2 == 0 && !pings(text))
+        );
+        for piece in &pieces {
+            let Piece::Message { text, blocks } = piece else { continue };
+            prop_assert!(units(text) <= MOST && !text.trim().is_empty(), "{}", units(text));
+            prop_assert_eq!(text.matches(FENCE).count() % 2, 0, "{}", text);
+            let mut shown = 0;
+            for block in blocks {
+                if let Block::Markdown { text } = block {
+                    shown += units(text);
+                    prop_assert_eq!(text.matches(FENCE).count() % 2, 0, "{}", text);
+                }
+            }
+            prop_assert!(shown <= pack::MOST_MARKDOWN, "{shown}");
+            prop_assert!(blocks.len() <= pack::MOST_BLOCKS);
+            let tables = blocks.iter().filter(|block| matches!(block, Block::Table { .. })).count();
+            prop_assert!(tables <= 1);
+        }
+        Ok(())
+    }
+
+    /// The words of parts, without white space, what is invisible, and what draws a table.
+    fn words(parts: &[Part]) -> String {
+        let mut words = String::new();
+        for part in parts {
+            match part {
+                Part::Heading { spans, .. } => words.push_str(&parts::bare(spans)),
+                Part::Text(lines) => lines.iter().for_each(|line| words.push_str(&parts::bare(&line.spans))),
+                Part::Code { code, .. } => words.push_str(code),
+                Part::Table(table) => table.rows.iter().flatten().for_each(|cell| words.push_str(&parts::bare(cell))),
+                Part::Rule => {}
+            }
+        }
+        words.retain(|c| !c.is_whitespace() && !"|-\u{200b}\u{2060}".contains(c));
+        words
+    }
+
+    /// The words that the blocks of an answer show to a reader of Markdown.
+    fn shown(text: &str) -> String {
+        let mut shown = String::new();
+        for message in pack::messages(read::read(&printable(text))) {
+            for part in &message {
+                let parts =
+                    if let Part::Table(_) = part { vec![part.clone()] } else { read::read(&write::markdown(part)) };
+                shown.push_str(&words(&parts));
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn nothing_in_the_corpus_pings_anybody_is_too_long_or_is_lost() {
+        for (answer, _) in corpus() {
+            let text = fs::read_to_string(&answer).unwrap();
+            check(&text).unwrap_or_else(|error| panic!("{}: {error}", answer.display()));
+            assert_eq!(shown(&text), words(&read::read(&printable(&text))), "{}", answer.display());
+        }
     }
 
     proptest! {
         #[test]
-        fn no_text_of_an_agent_ever_pings_anybody_or_breaks_the_limit(text in "(<[!@#]?[a-zA-Z]{1,8}>|[*_`~\\[\\]()#>|&-]|[a-z \n]){0,300}") {
-            for message in render(&text) {
-                prop_assert!(units(&message) <= MOST);
-                prop_assert!(!message.contains("<!") && !message.contains("<@") && !message.contains("<#"), "{message}");
+        fn no_text_of_an_agent_ever_pings_anybody_or_breaks_a_limit(
+            text in "(<[!@#]?[a-zA-Z]{1,8}(\\^[A-Z0-9]{2})?[|>]|@(here|channel|everyone|Here)|&(lt|gt|amp|#60|commat);|\\[[a-z<!@]{0,5}\\]\\(https://[a-z@<>]{1,9}\\)|[*_`~\\[\\]()#>|&!@<\\\\-]|```|[a-z ]|\n){0,300}",
+        ) {
+            check(&text)?;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sign_of_an_answer_is_lost_or_added(text in "(\\\\[*_`~<&!\\[\\]#>.-]|&(amp|lt|#42|#95);|[*_`~#>|&!<\\\\+=.:-]|\\[x\\]|\\]|\\(|[a-z0-9é]{1,3}|  ?|\n){0,60}") {
+            prop_assert_eq!(shown(&text), words(&read::read(&printable(&text))), "{:?}", read::read(&printable(&text)));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn no_word_of_a_long_answer_is_lost_or_moved(
+            blocks in prop::collection::vec((0..9_usize, 1..400_usize), 1..40),
+        ) {
+            let mut text = String::new();
+            let mut number = 0;
+            for (kind, length) in blocks {
+                let mut words = (0..length).map(|_| { number += 1; format!("w{number}") });
+                let lines = |words: &mut dyn Iterator<Item = String>, opener: &str| {
+                    let words: Vec<String> = words.collect();
+                    words.chunks(7).map(|line| format!("{opener}{}\n", line.join(" "))).collect::<String>()
+                };
+                text.push_str(&match kind {
+                    0 => format!("## {}\n", words.by_ref().take(8).collect::<Vec<_>>().join(" ")),
+                    1 => format!("```rust\n{}```\n", lines(&mut words, "  ")),
+                    2 => lines(&mut words, "- "),
+                    3 => lines(&mut words, "1. "),
+                    4 => lines(&mut words, "> "),
+                    5 => format!("**{}**\n", words.collect::<Vec<_>>().join(" ")),
+                    6 => format!("| a | b |\n|---|---|\n{}", words.map(|word| format!("| {word} | x |\n")).collect::<String>()),
+                    7 => "---\n".to_owned(),
+                    _ => lines(&mut words, ""),
+                });
+                text.push('\n');
             }
+            prop_assume!(units(&text) <= MOST_IN_MESSAGES);
+            check(&text)?;
+            let mut all = String::new();
+            for piece in render(&text) {
+                let Piece::Message { text, blocks } = piece else { continue };
+                let mut found = Vec::new();
+                strings(&serde_json::to_value(&blocks).unwrap(), &mut found);
+                all.push_str(&if blocks.is_empty() { plain(&text, "", &BTreeMap::new()) } else { found.join(" ") });
+                all.push(' ');
+            }
+            let told: Vec<&str> = all.split(|c: char| !c.is_alphanumeric()).filter(|word| word.starts_with('w')).collect();
+            let written: Vec<String> = (1..=number).map(|number| format!("w{number}")).collect();
+            let written: Vec<&String> = written.iter().filter(|word| text.contains(word.as_str())).collect();
+            prop_assert_eq!(told, written);
+        }
+    }
+
+    #[test]
+    fn a_code_block_that_fits_into_a_message_is_never_cut_and_a_longer_one_keeps_every_line() {
+        let code = |lines: usize| (0..lines).map(|line| format!("line {line} of the code\n")).collect::<String>();
+        let markdown = |pieces: &[Piece]| -> Vec<String> {
+            let texts = pieces.iter().map(|piece| match piece {
+                Piece::Message { text, blocks } => match blocks.as_slice() {
+                    [Block::Markdown { text: shown }] => shown.clone(),
+                    [] => text.clone(),
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other:?}"),
+            });
+            texts.collect()
+        };
+        let whole = markdown(&render(&format!("before {}\n\n```sh\n{}```\n", "word ".repeat(400), code(500))));
+        assert_eq!(whole.len(), 2);
+        assert_eq!(whole[1], format!("```sh\n{}```", code(500)));
+        for length in 11_970..12_010 {
+            check(&format!("```\n{}\n```\n\n# {}", "y".repeat(length), "z".repeat(length))).unwrap();
+        }
+        let cut = markdown(&render(&format!("before\n```sh\n{}```\nafter", code(1_500))));
+        let inside: String = cut
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter(|line| line.starts_with("line"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(inside, code(1_500));
+        assert!(cut.len() > 2 && cut.iter().all(|text| text.contains("```sh\n")), "{}", cut.len());
+    }
+
+    #[test]
+    fn a_huge_or_hostile_answer_never_holds_up_the_bridge() {
+        let deep = 10_000;
+        for (name, text) in [
+            ("2 MB of prose", "some *words* & <angles> in `code`, [a link](https://a.b/c) | x\n\n".repeat(32_000)),
+            ("2 MB without a space", "x".repeat(2_000_000)),
+            ("2 MB of code", format!("```\n{}", "let x = 1;\n".repeat(190_000))),
+            ("quotes", "> ".repeat(deep) + "x"),
+            ("quotes that go on", ">".repeat(deep) + "x" + &"\ny".repeat(deep / 4)),
+            ("lists", "- ".repeat(deep) + "x"),
+            ("emphasis", "*a ".repeat(deep) + &"b*".repeat(deep / 2)),
+            ("marks", "*a_b~".repeat(deep / 2)),
+            ("brackets", "[".repeat(deep) + &"](u)".repeat(deep / 2)),
+            ("images", "![".repeat(deep) + "x" + &"](u)".repeat(deep / 4)),
+            ("angles", "<".repeat(39_000)),
+            ("entities", "&".repeat(39_000)),
+            ("ticks", (1..270).map(|length| "`".repeat(length) + " ").collect()),
+            ("one line of code", format!("    {}", "y".repeat(39_000))),
+            ("a wide table", format!("{}\n{}\n{}", "|a".repeat(4_000), "|-".repeat(4_000), "|b\n".repeat(5_000))),
+            ("headings", "# a\n".repeat(9_000)),
+            ("links without end", "<https://a.b/".repeat(3_000)),
+            ("joined emoji", "👨\u{200d}".repeat(9_000)),
+        ] {
+            let started = Instant::now();
+            check(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(60), "{name}: {took:?}");
+        }
+        assert!(split(&"word & <word> ".repeat(200_000)).len() > 700);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_for_messages_is_a_file_with_its_first_words_and_headings() {
+        let text = format!(
+            "# Title\n\nIt <works> for @here.\n\n{}## End **now**\n",
+            "## Part\n\nwords of it\n\n".repeat(2_000)
+        );
+        let [Piece::File { name, content, summary }] = &render(&text)[..] else { panic!("no file") };
+        assert_eq!((name.as_str(), content), ("answer.md", &text));
+        assert!(summary.contains("It &lt;works&gt; for @\u{2060}here.\n\n• Title\n    • Part\n"), "{summary}");
+        assert!(summary.ends_with("headings more") && units(summary) <= MOST, "{summary}");
+        let short = render(&format!("x {}", "y ".repeat(21_000)));
+        assert!(
+            matches!(&short[..], [Piece::File { summary, .. }] if summary.contains("x y y") && units(summary) <= MOST)
+        );
+    }
+
+    #[test]
+    fn nothing_is_posted_for_an_answer_without_content() {
+        for nothing in ["", "  \n\n ", "\u{1b}", "```\n```", "&nbsp;"] {
+            assert_eq!(render(nothing), [], "{nothing:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An event is stored, then acked, then acted on; what is to be said is stored in the outbox with the cursor of the feed it
 //! came from. So the death of the daemon, a lost socket or a lost answer neither loses nor doubles a word. `from_slack`,
-//! `to_slack`, `authority`, `command`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure;
+//! `to_slack`, `progress`, `authority`, `command`, `bulletin`, `plain`, `markdown`, `split`, `amend` and `pace` decide and are pure;
 //! `connector`, `socket`, `web`, `workspace`, `people`, `inbox`, `orders`, `home`, `feed`, `news`, `outbox`, `find`, `upload`
 //! and `liveness` do.
 //!
@@ -13,26 +13,35 @@
 mod amend;
 mod arrival;
 mod authority;
+mod away;
 mod bulletin;
+mod catch_up;
 mod command;
 mod connector;
 mod directory;
+mod effects;
 mod feed;
+mod fetch;
 mod find;
 mod from_slack;
 mod home;
 mod inbox;
 mod inspect;
 mod interaction;
+mod leave;
 mod liveness;
 mod markdown;
 mod news;
 mod orders;
 mod outbox;
+mod outgoing;
 mod pace;
 mod people;
+mod place_in_queue;
 mod plain;
+mod progress;
 mod question;
+mod reading;
 mod socket;
 mod split;
 mod status;
@@ -45,16 +54,19 @@ mod wording;
 mod wording_fleet;
 mod workspace;
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use command::COMMAND;
-pub use from_slack::EVENTS;
+pub use from_slack::{EVENTS, FILES_SCOPE};
 pub use inspect::{Bot, Inspection, SeenChannel, Trouble, find_channel, inspect, manifest_scopes};
 pub use news::LANE as NEWS;
 pub use people::FleetRights;
@@ -63,8 +75,11 @@ pub use view::{AgentView, FleetView, LastView, QueuedView};
 pub use web::METHODS;
 
 use crate::model::{Clock, Place, PromptId, Slug};
+use crate::redact::Redaction;
 use crate::store::Store;
+use away::Away;
 use directory::Names;
+use fetch::Fetcher;
 use from_slack::Directory;
 use liveness::Liveness;
 use orders::Orders;
@@ -85,8 +100,14 @@ pub struct SlackOptions {
     pub agents: Vec<(Slug, String)>,
     /// The channel of the box's own news, in the same words; none where there is none.
     pub status_channel: Option<String>,
+    /// What must never be said.
+    pub redaction: Redaction,
     /// Who may do what with every agent, as agents.yaml has it at any moment.
     pub rights: watch::Receiver<Arc<FleetRights>>,
+    /// Where the files that people share with an agent are put, by agent.
+    pub inboxes: HashMap<Slug, PathBuf>,
+    /// What was said while nobody listened is passed on for so long; older words only get an answer that they were not.
+    pub catch_up: Duration,
     /// How long to wait for what.
     pub timing: Timing,
 }
@@ -112,6 +133,12 @@ pub struct Timing {
     pub name: Duration,
     /// An App Home that somebody looks at is written this often at most.
     pub home: Duration,
+    /// Each channel is looked at this often for what no socket brought.
+    pub look_around: Duration,
+    /// What was said so lately may still come on a socket.
+    pub grace: Duration,
+    /// The most that the fetching of one file may take.
+    pub fetch: Duration,
 }
 
 impl Default for Timing {
@@ -126,6 +153,9 @@ impl Default for Timing {
             look: Duration::from_secs(1),
             name: Duration::from_secs(1),
             home: Duration::from_secs(15),
+            look_around: Duration::from_secs(45),
+            grace: Duration::from_secs(5),
+            fetch: Duration::from_secs(120),
         }
     }
 }
@@ -200,10 +230,14 @@ pub enum Interrupted {
 struct Bridge {
     web: Web,
     store: Store,
+    redaction: Redaction,
     clock: Arc<dyn Clock>,
     timing: Timing,
     agents: Vec<(Slug, String)>,
     status_channel: Option<String>,
+    fetcher: Fetcher,
+    inboxes: HashMap<Slug, PathBuf>,
+    catch_up: Duration,
     wakes: Wakes,
     board: Board,
     names: Names,
@@ -217,7 +251,17 @@ struct Bridge {
     api_url: Option<String>,
     /// None until it is known who we are and which channel is whose.
     directory: watch::Sender<Option<Arc<Directory>>>,
-    /// An event was stored.
+    /// Where the app can neither hear nor speak.
+    away: Away,
+    /// When something last arrived in a channel.
+    heard: Mutex<HashMap<String, Instant>>,
+    /// Since when a message is missed that no socket brought.
+    missed: watch::Sender<Option<Instant>>,
+    /// A socket was opened: what was said before is to be read.
+    reconnected: Notify,
+    /// The channels may have changed.
+    look_around: Notify,
+    /// Something arrived and was stored.
     arrived: Notify,
     /// An outbox row was stored.
     queued: Notify,
@@ -226,6 +270,16 @@ struct Bridge {
 }
 
 impl Bridge {
+    /// When something last arrived in each channel.
+    fn heard(&self) -> HashMap<String, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something arrived in a channel.
+    fn hear(&self, channel: &str) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned(), Instant::now());
+    }
+
     /// The directory, as soon as there is one.
     async fn directory(&self) -> Arc<Directory> {
         let mut known = self.directory.subscribe();
@@ -263,13 +317,25 @@ pub async fn run(
     };
     let (orders, taken) = Orders::new();
     let (homes, opened) = mpsc::unbounded_channel();
+    let fetcher = match Fetcher::new(&options.bot_token, options.api_url.as_deref(), options.timing.fetch) {
+        Ok(fetcher) => fetcher,
+        // What makes one client fail makes the other fail too, and that was told above.
+        Err(error) => {
+            board.web(Some(format!("{error:#}")));
+            return shutdown.await;
+        }
+    };
     let bridge = Arc::new(Bridge {
         web,
         store,
+        redaction: options.redaction,
         clock,
         timing: options.timing,
         agents: options.agents,
         status_channel: options.status_channel,
+        fetcher,
+        inboxes: options.inboxes,
+        catch_up: options.catch_up,
         wakes,
         board,
         names: Names::default(),
@@ -280,6 +346,11 @@ pub async fn run(
         homes,
         api_url: options.api_url,
         directory: watch::Sender::new(None),
+        away: Away::default(),
+        heard: Mutex::default(),
+        missed: watch::Sender::new(None),
+        reconnected: Notify::new(),
+        look_around: Notify::new(),
         arrived: Notify::new(),
         queued: Notify::new(),
         told: Notify::new(),
@@ -287,6 +358,8 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(connector::keep_connected(Arc::clone(&bridge)));
     tasks.spawn(directory::keep_known(Arc::clone(&bridge)));
+    tasks.spawn(catch_up::keep_up(Arc::clone(&bridge)));
+    tasks.spawn(fetch::sweep(Arc::clone(&bridge)));
     tasks.spawn(inbox::act(Arc::clone(&bridge)));
     tasks.spawn(orders::carry_out(Arc::clone(&bridge), taken));
     tasks.spawn(home::keep_shown(Arc::clone(&bridge), opened));

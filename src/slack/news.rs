@@ -98,7 +98,7 @@ async fn pass(bridge: &Bridge) -> anyhow::Result<Option<Duration>> {
         channel: channel.clone(),
         action: OutboxAction::Open { said: Said::text(bulletin(&news, now)) },
     };
-    let id = Uuid::new_v4().simple().to_string();
+    let (id, row) = (Uuid::new_v4().simple().to_string(), bridge.clean_row(&row)?);
     if bridge.store.queue_news(&id, &row, NewsPlace { from, to }, replace, now).await? {
         bridge.queued.notify_one();
     }

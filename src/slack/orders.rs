@@ -15,7 +15,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use url::Url;
-use uuid::Uuid;
 
 use super::arrival::Command;
 use super::authority::{Act, Permit};
@@ -25,7 +24,8 @@ use super::plain::plain;
 use super::web::https;
 use super::{Ask, Bridge, wording_fleet as wording};
 use crate::model::{Mode, NewPrompt, PromptId, Slug, Source};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Said, close_envelope, insert_outbox};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said};
+use crate::store::slack_in::close_envelope;
 
 /// Slack takes answers at a command's own address for half an hour.
 const ANSWERABLE: SignedDuration = SignedDuration::from_mins(25);
@@ -107,6 +107,7 @@ async fn one(bridge: &Bridge, seq: i64, command: &Command) -> anyhow::Result<boo
     } else {
         wording::misunderstood(&format!("there is no {}", command.command))
     };
+    let answer = bridge.clean(&answer)?;
     let heard = age < ANSWERABLE && respond(bridge, command, &answer).await;
     let mut write = bridge.store.write_durably().await?;
     if !heard && !command.channel_id.is_empty() {
@@ -116,7 +117,7 @@ async fn one(bridge: &Bridge, seq: i64, command: &Command) -> anyhow::Result<boo
             channel: command.channel_id.clone(),
             action: OutboxAction::Whisper { user: command.user_id.clone(), thread: None, said: Said::text(answer) },
         };
-        insert_outbox(&mut write, &Uuid::new_v4().simple().to_string(), &row, bridge.clock.now()).await?;
+        bridge.queue(&mut write, &row, bridge.clock.now()).await?;
     }
     close_envelope(&mut write, seq, bridge.clock.now()).await?;
     write.commit().await?;

@@ -225,6 +225,10 @@ impl Sender {
         let mut heads = self.bridge.store.outbox_heads().await?;
         heads.sort_by_key(|row| (rank(row), row.seq));
         for row in heads {
+            // What is to be said in a channel that is away waits until it is back.
+            if self.bridge.away.has(&row.channel) {
+                continue;
+            }
             let (strand, rank) = (strand(&row), rank(&row));
             let most = if rank == Rank::Progress { MOST_CALLS - KEPT_FREE } else { MOST_CALLS };
             if self.busy.contains(&strand) || self.calls.len() >= most {
@@ -306,6 +310,15 @@ impl Sender {
             _ => None,
         };
         let now = self.bridge.clock.now();
+        if let Some(CallError::Refused { code, .. }) = &error
+            && row.lane != news::LANE
+            && self.bridge.refused_in(&row.channel, code).await
+        {
+            // Nothing was done: it waits for its channel.
+            self.bridge.store.move_outbox(row, &OutboxState::Queued, now).await?;
+            self.held.remove(&strand(row));
+            return Ok(());
+        }
         if let (Job::Call, Some(CallError::Refused { code, .. })) = (job, &error)
             && self.remedied(row, code, now).await?
         {
@@ -478,7 +491,8 @@ mod tests {
 
     #[test]
     fn a_question_comes_before_an_answer_and_an_answer_before_progress() {
-        let button = Button { action_id: "a".into(), text: Text::plain("A"), value: String::new(), style: None };
+        let button =
+            Button { action_id: "a".into(), text: Text::plain("A"), value: String::new(), style: None, confirm: None };
         let asked = Said { text: "May I?".into(), blocks: vec![Block::Actions { elements: vec![button] }] };
         for (action, expected) in [
             (OutboxAction::Keyed { key: "q".into(), said: asked }, Rank::Question),

@@ -3,17 +3,15 @@
 //! A button names the question and the option's place, never what is typed. What would be done is shown word for word, with
 //! every character that could hide or turn some of it around made visible; what can't be shown in full gets no button.
 
-use uuid::Uuid;
-
 use super::Bridge;
 use super::authority::Act;
+use super::effects::Effect;
 use super::feed::READER;
-use super::inbox::Effect;
 use super::markdown::escape;
 use crate::model::blocks::{Block, Button, Text};
 use crate::model::text::first_line;
 use crate::model::{Answer, NewPrompt, Question, QuestionEnd, QuestionState};
-use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread, insert_outbox};
+use crate::store::slack::{NewOutboxRow, OutboxAction, Said, Thread};
 use crate::store::told_question;
 
 /// What a button's action id begins with.
@@ -110,7 +108,7 @@ pub(super) async fn tell(bridge: &Bridge) -> anyhow::Result<()> {
                 channel,
                 action: OutboxAction::Keyed { key: key(question.seq), said: said(&question) },
             };
-            insert_outbox(&mut write, &Uuid::new_v4().simple().to_string(), &row, now).await?;
+            bridge.queue(&mut write, &row, now).await?;
         }
         told_question(&mut write, &question).await?;
         write.commit().await?;
@@ -185,6 +183,7 @@ fn choices(question: &Question) -> Vec<Block> {
         text: Text::plain(cut(&visible(label))),
         value: format!("{}/{index}", question.seq),
         style: None,
+        confirm: None,
     };
     let mut blocks = Vec::new();
     let long: Vec<String> = offered()
@@ -265,8 +264,23 @@ fn decided(state: &QuestionState) -> Option<&Answer> {
     }
 }
 
-/// What somebody is told whose answer came too late.
-pub(super) fn too_late(state: &QuestionState) -> String {
+/// What tells one person that their answer came too late, once for each question.
+pub(super) fn late_row(
+    seq: i64,
+    state: &QuestionState,
+    user: &str,
+    channel: String,
+    thread: Option<String>,
+) -> NewOutboxRow {
+    NewOutboxRow {
+        dedup_key: format!("late/{seq}/{user}"),
+        lane: format!("whisper/{user}"),
+        channel,
+        action: OutboxAction::Whisper { user: user.to_owned(), thread, said: Said::text(too_late(state)) },
+    }
+}
+
+fn too_late(state: &QuestionState) -> String {
     match decided(state) {
         Some(answer) => format!("{} answered before you: nothing was typed for you.", by(&answer.user)),
         None => "That is no longer asked: nothing was typed.".to_owned(),

@@ -1,7 +1,6 @@
 //! One socket, from its ticket to its end. A frame is on the disk before it is acked, and acked before anything comes of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use secrecy::ExposeSecret;
@@ -13,29 +12,36 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::Bridge;
 use super::arrival::{Frame, read_frame};
-use super::connector::{Ended, News, Phase};
+use super::connector::{Dial, Ended, News, Phase};
 use super::web::CallError;
+use crate::store::slack_in::NewEnvelope;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Waits, opens a socket, lives on it and tells how it goes, `News::Ended` last.
-pub(super) async fn live(bridge: Arc<Bridge>, wait: Duration, news: UnboundedSender<News>) {
-    tokio::time::sleep(wait).await;
-    let mut socket = Socket { bridge, news, phase: Phase::Dialling, since: Instant::now(), heard: Instant::now() };
+pub(super) async fn live(bridge: Arc<Bridge>, dial: Dial, news: UnboundedSender<News>) {
+    tokio::time::sleep(dial.wait).await;
+    let now = Instant::now();
+    let mut socket =
+        Socket { bridge, news, run: dial.run, phase: Phase::Dialling, since: now, heard: now, arrived: now };
     let why = match socket.open().await {
         Ok(stream) => socket.read(stream).await,
         Err(why) => why,
     };
-    let ended = News::Ended { phase: socket.phase, lived: socket.since.elapsed(), why };
+    let ended = News::Ended { run: socket.run, phase: socket.phase, lived: socket.since.elapsed(), why };
     socket.tell(ended);
 }
 
 struct Socket {
     bridge: Arc<Bridge>,
     news: UnboundedSender<News>,
+    run: u64,
     phase: Phase,
     since: Instant,
+    /// When anything came on it, a pong too.
     heard: Instant,
+    /// When the last arrival came on it.
+    arrived: Instant,
 }
 
 impl Socket {
@@ -61,7 +67,8 @@ impl Socket {
 
     async fn read(&mut self, mut stream: Stream) -> Ended {
         let timing = self.bridge.timing;
-        (self.heard, self.since) = (Instant::now(), Instant::now());
+        (self.heard, self.since, self.arrived) = (Instant::now(), Instant::now(), Instant::now());
+        let mut missed = self.bridge.missed.subscribe();
         let mut pings = interval(timing.ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -76,6 +83,14 @@ impl Socket {
                     };
                     if let Err(why) = done {
                         return why;
+                    }
+                }
+                Ok(()) = missed.changed() => {
+                    // On a socket that has brought something since, what was missed may still come.
+                    let deaf = missed.borrow_and_update().is_some_and(|said| self.arrived <= said);
+                    if deaf && self.phase == Phase::Live {
+                        tracing::warn!("a socket of slack's is deaf: it is replaced");
+                        self.leave();
                     }
                 }
                 _ = pings.tick() => {
@@ -96,6 +111,12 @@ impl Socket {
         }
     }
 
+    /// It is read on, and another takes its place.
+    fn leave(&mut self) {
+        self.tell(News::Leaving { run: self.run, lived: self.since.elapsed() });
+        (self.phase, self.since) = (Phase::Leaving, Instant::now());
+    }
+
     async fn take(&mut self, stream: &mut Stream, text: &str) -> Result<(), Ended> {
         match read_frame(text) {
             Some(Frame::Hello) => {
@@ -110,8 +131,7 @@ impl Socket {
             )),
             Some(Frame::Disconnect { reason }) => {
                 if self.phase == Phase::Live {
-                    self.tell(News::Leaving { lived: self.since.elapsed() });
-                    (self.phase, self.since) = (Phase::Leaving, Instant::now());
+                    self.leave();
                     return Ok(());
                 }
                 match self.phase {
@@ -119,8 +139,10 @@ impl Socket {
                     _ => Err(Ended::Broken(format!("slack closed the socket at once: {reason}"))),
                 }
             }
-            Some(Frame::Arrival { envelope_id, key }) => {
-                let stored = self.bridge.store.store_envelope(&key, text, self.bridge.clock.now()).await;
+            Some(Frame::Arrival { envelope_id, key, about }) => {
+                self.arrived = Instant::now();
+                let new = NewEnvelope { key, about, payload: text.to_owned() };
+                let stored = self.bridge.store.store_envelope(&new, self.bridge.clock.now()).await;
                 if let Err(error) = stored {
                     // Not acked: Slack sends it again, here or on the next socket.
                     self.bridge.board.store(Some(format!("{error:#}")));

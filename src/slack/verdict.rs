@@ -5,8 +5,9 @@
 use super::Bridge;
 use super::arrival::Reaction;
 use super::authority::Act;
+use super::effects::Effect;
 use super::from_slack::Directory;
-use super::inbox::{Deed, Effect};
+use super::leave::Deed;
 use crate::model::{Mode, NewPrompt, PromptId, Source, Verdict};
 use crate::store::slack::Thread;
 use crate::store::{OutcomeMessage, VerdictMark};
@@ -43,7 +44,7 @@ pub(super) async fn judge(
             Some((objection(&mark, &outcome, who), thread(&outcome)))
         }
     };
-    let deed = Deed { act: Act::Approve, agent: outcome.agent.clone() };
+    let deed = Deed::new(Act::Approve, &outcome.agent);
     Ok(Some((Some(deed), Effect::Verdict { mark, good, outcome, told })))
 }
 

@@ -216,12 +216,7 @@ impl Web {
         Ok(ticket.url.into())
     }
 
-    /// Our own user id.
-    pub(super) async fn own_user(&self) -> Result<String, CallError> {
-        Ok(self.identity().await?.user_id)
-    }
-
-    /// Who we are.
+    /// Our own user and workspace.
     pub(super) async fn identity(&self) -> Result<Identity, CallError> {
         self.post(&self.bot, "auth.test", &Nothing {}).await
     }

@@ -43,9 +43,9 @@ pub(super) fn nothing_to_see() -> String {
 /// What the command can do.
 pub(super) fn help() -> String {
     "`/fleet status [agent]`: how the agents are\n\
-     `/fleet send <agent> <text>`: give an agent a prompt\n\
-     `/fleet stop <agent>`: hold an agent and interrupt its turn\n\
-     `/fleet nudge <agent>`: its daily prompt now\n\
+     `/fleet send &lt;agent&gt; &lt;text&gt;`: give an agent a prompt\n\
+     `/fleet stop &lt;agent&gt;`: hold an agent and interrupt its turn\n\
+     `/fleet nudge &lt;agent&gt;`: its daily prompt now\n\
      `/fleet queue [agent]`: what waits\n\
      In an agent's own channel its name may be left out. Only you see the answers."
         .to_owned()

@@ -6,7 +6,11 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Store, Write, from_json, micros, timestamp, to_json};
-use crate::model::{Fact, FeedRow, PromptId, Slug};
+use crate::model::{Fact, FeedRow, Place, PromptId, Slug};
+
+/// The latest `$2` rows of the agent `$1` that tell of a turn's beginning or end, the latest first.
+pub(super) const LAST_TURNS: &str = "SELECT seq, at, agent, turn, fact FROM feed WHERE agent = $1 AND \
+    (fact LIKE '{\"fact\":\"turn_ended\"%' OR fact LIKE '{\"fact\":\"turn_started\"%') ORDER BY seq DESC LIMIT $2";
 
 impl Store {
     /// At most `most` rows after `seq`, in order.
@@ -66,6 +70,25 @@ impl Store {
         Ok(count > 0)
     }
 
+    /// How the turns of a job ended before the row `before`, in order: the turn of `job` itself, and those in which the fleet
+    /// went on with it in the thread at `place`.
+    pub async fn ends_of_job(&self, job: &PromptId, place: Option<&Place>, before: i64) -> anyhow::Result<Vec<Fact>> {
+        let rows = sqlx::query(
+            "SELECT f.seq, f.at, f.agent, f.turn, f.fact FROM feed f JOIN inbox i ON i.id = f.turn \
+             WHERE (i.id = $1 OR i.channel = $2 AND i.thread = $3 AND i.source LIKE '{\"kind\":\"resume\"%') \
+             AND f.seq < $4 AND f.fact LIKE '{\"fact\":\"turn_ended\"%' ORDER BY f.seq",
+        );
+        let rows = rows
+            .bind(job.as_str())
+            .bind(place.map(|place| place.channel.as_str()))
+            .bind(place.map(|place| place.thread.as_str()))
+            .bind(before)
+            .fetch_all(&mut *self.read().await?)
+            .await
+            .context("can't read the feed")?;
+        Ok(self.unreadable.without("feed row", "seq", &rows, feed_row).into_iter().map(|row| row.fact).collect())
+    }
+
     async fn rows_of(&self, turn: &PromptId, after: i64) -> anyhow::Result<Vec<FeedRow>> {
         let rows = sqlx::query("SELECT seq, at, agent, turn, fact FROM feed WHERE turn = $1 AND seq > $2 ORDER BY seq")
             .bind(turn.as_str())
@@ -78,10 +101,7 @@ impl Store {
 
     /// The latest rows that tell of a turn's beginning or end, the latest first.
     pub async fn last_turns(&self, agent: &Slug, most: u32) -> anyhow::Result<Vec<FeedRow>> {
-        let rows = sqlx::query(
-            "SELECT seq, at, agent, turn, fact FROM feed WHERE agent = $1 AND (fact LIKE '{\"fact\":\"turn_ended\"%' \
-             OR fact LIKE '{\"fact\":\"turn_started\"%') ORDER BY seq DESC LIMIT $2",
-        );
+        let rows = sqlx::query(LAST_TURNS);
         let rows = rows.bind(agent.as_str()).bind(i64::from(most)).fetch_all(&mut *self.read().await?).await;
         Ok(self.unreadable.without("feed row", "seq", &rows.context("can't read the feed")?, feed_row))
     }
@@ -90,7 +110,8 @@ impl Store {
     pub async fn last_news(&self, agent: &Slug) -> anyhow::Result<Option<Timestamp>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MAX(at) FROM (SELECT MAX(at) AS at FROM feed WHERE agent = $1 \
-             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1) AS news",
+             UNION ALL SELECT since AS at FROM conversation WHERE agent = $1 \
+             UNION ALL SELECT launched AS at FROM conversation WHERE agent = $1) AS news",
         )
         .bind(agent.as_str())
         .fetch_one(&mut *self.read().await?)

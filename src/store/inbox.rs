@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Moves a prompt on to being typed, and `others` with it that go as one message, and keeps the exact text that is about
-    /// to be typed: all of them, if all still are in the states that the caller saw, or none.
+    /// to be typed: all of them, if all still are in the states and have the texts that the caller saw, or none.
     pub async fn begin_typing(
         &self,
         lead: &Prompt,
@@ -199,12 +199,18 @@ impl Store {
             if !move_on(&mut write, prompt, to, cause, now).await? {
                 return Ok(false);
             }
-            sqlx::query("UPDATE inbox SET typed = $1 WHERE id = $2")
+            // Its author may have edited it since it was read.
+            let as_seen = sqlx::query("UPDATE inbox SET typed = $1 WHERE id = $2 AND body = $3")
                 .bind(typed)
                 .bind(prompt.id.as_str())
+                .bind(&prompt.body)
                 .execute(write.connection())
                 .await
-                .with_context(|| format!("can't store what is typed for prompt {}", prompt.id))?;
+                .with_context(|| format!("can't store what is typed for prompt {}", prompt.id))?
+                .rows_affected();
+            if as_seen == 0 {
+                return Ok(false);
+            }
         }
         for other in others {
             set_lead(&mut write, &other.id, Some(&lead.id)).await?;
@@ -380,7 +386,7 @@ fn undelivered(prompt: &Prompt, to: &PromptState) -> Option<Fact> {
     }
 }
 
-async fn record(
+pub(super) async fn record(
     write: &mut Write,
     id: &PromptId,
     state: &PromptState,

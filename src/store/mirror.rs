@@ -28,8 +28,8 @@ pub struct RecordBatch {
     pub facts: Vec<(Timestamp, Option<PromptId>, Fact)>,
     /// The prompts that its records held.
     pub evidence: Vec<(PromptId, EvidenceRow)>,
-    /// The conversation that runs from here on, if a record told.
-    pub conversation: Option<String>,
+    /// The conversation that runs from here on, if a record told, and since when.
+    pub conversation: Option<(String, Timestamp)>,
     /// How far each file was read.
     pub offsets: Vec<Offset>,
     /// What the mirror must remember of the turn that runs, as JSON.
@@ -49,8 +49,8 @@ impl Store {
         for (id, row) in &batch.evidence {
             insert_evidence(&mut write, id, *row, now).await?;
         }
-        if let Some(id) = &batch.conversation {
-            conversation::follow(&mut write, agent, id, now).await?;
+        if let Some((id, since)) = &batch.conversation {
+            conversation::follow(&mut write, agent, id, *since).await?;
         }
         for offset in &batch.offsets {
             sqlx::query(

@@ -9,6 +9,7 @@
 //! anything: it stores what it is given.
 
 mod activity;
+mod amend;
 mod conversation;
 mod draft;
 mod evidence;
@@ -24,6 +25,7 @@ mod outbox;
 mod question;
 mod retired;
 pub mod slack;
+pub mod slack_in;
 pub mod slack_people;
 mod unreadable;
 mod verdict;
@@ -42,6 +44,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
+pub use amend::{Amended, edit_prompt, take_back};
 pub use conversation::ConversationRow;
 pub use evidence::EvidenceRow;
 pub use feed::move_feed_cursor;
@@ -258,9 +261,11 @@ fn migrator() -> Migrator {
         (4, "modes", include_str!("migrations/0004_modes.sql")),
         (5, "drafts", include_str!("migrations/0005_drafts.sql")),
         (6, "box", include_str!("migrations/0006_box.sql")),
+        (7, "arrivals", include_str!("migrations/0007_arrivals.sql")),
         (8, "keyed", include_str!("migrations/0008_keyed.sql")),
         (9, "rights", include_str!("migrations/0009_rights.sql")),
         (10, "questions", include_str!("migrations/0010_questions.sql")),
+        (11, "feed turns", include_str!("migrations/0011_feed_turns.sql")),
     ];
     Migrator::with_migrations(
         steps

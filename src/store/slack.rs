@@ -10,15 +10,6 @@ use super::{Store, Write, micros, to_json};
 use crate::model::blocks::Block;
 use crate::model::{Place, PromptId, Slug};
 
-/// An event that is stored and not yet acted on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    /// Its place in the order of arrival.
-    pub seq: i64,
-    /// The event as Slack sent it, JSON.
-    pub payload: String,
-}
-
 /// A thread that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thread {
@@ -235,41 +226,6 @@ pub struct OutboxRow {
 }
 
 impl Store {
-    /// Stores an event durably, before it is acked; says whether it is news.
-    pub async fn store_envelope(&self, event_id: &str, payload: &str, now: Timestamp) -> anyhow::Result<bool> {
-        let mut write = self.write_durably().await?;
-        let news = sqlx::query(
-            "INSERT INTO slack_envelope (event_id, payload, received) VALUES ($1, $2, $3) ON CONFLICT (event_id) DO NOTHING",
-        )
-        .bind(event_id)
-        .bind(payload)
-        .bind(micros(now))
-        .execute(write.connection())
-        .await
-        .context("can't store an event of Slack")?
-        .rows_affected();
-        write.commit().await?;
-        Ok(news == 1)
-    }
-
-    /// At most `most` events that were not acted on, first come first.
-    pub async fn open_envelopes(&self, most: u32) -> anyhow::Result<Vec<Envelope>> {
-        self.open_envelopes_after(0, most).await
-    }
-
-    /// The same behind `seq`.
-    pub async fn open_envelopes_after(&self, seq: i64, most: u32) -> anyhow::Result<Vec<Envelope>> {
-        sqlx::query("SELECT seq, payload FROM slack_envelope WHERE acted IS NULL AND seq > $2 ORDER BY seq LIMIT $1")
-            .bind(i64::from(most))
-            .bind(seq)
-            .fetch_all(&mut *self.read().await?)
-            .await
-            .context("can't read the events of Slack")?
-            .iter()
-            .map(|row| Ok(Envelope { seq: row.try_get("seq")?, payload: row.try_get("payload")? }))
-            .collect()
-    }
-
     /// The thread at that place.
     pub async fn slack_thread(&self, channel: &str, ts: &str) -> anyhow::Result<Option<Thread>> {
         let row = sqlx::query(
@@ -375,17 +331,6 @@ impl Store {
     }
 }
 
-/// Marks an event as acted on, within the transaction that stores what follows from it.
-pub async fn close_envelope(write: &mut Write, seq: i64, now: Timestamp) -> anyhow::Result<()> {
-    sqlx::query("UPDATE slack_envelope SET acted = $1 WHERE seq = $2")
-        .bind(micros(now))
-        .bind(seq)
-        .execute(write.connection())
-        .await
-        .context("can't store that an event was acted on")?;
-    Ok(())
-}
-
 /// Stores a thread; one that is known keeps its agent and its place.
 pub async fn insert_thread(write: &mut Write, thread: &Thread) -> anyhow::Result<()> {
     sqlx::query(
@@ -472,25 +417,5 @@ mod tests {
         let heads = store.outbox_heads().await.unwrap();
         assert_eq!(heads.len(), 1, "the same key twice is the same row");
         assert_eq!((heads[0].id.as_str(), &heads[0].state, heads[0].since), ("first", &OutboxState::Ambiguous, at(2)));
-    }
-
-    #[tokio::test]
-    async fn what_was_settled_long_ago_is_forgotten_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("fleet.db")).await.unwrap();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert!(store.store_envelope("old", "{}", at(1)).await.unwrap());
-        assert!(store.store_envelope("open", "{}", at(1)).await.unwrap());
-        assert!(store.store_envelope("new", "{}", at(9)).await.unwrap());
-        let mut write = store.write().await.unwrap();
-        for envelope in store.open_envelopes(9).await.unwrap().iter().filter(|envelope| envelope.seq != 2) {
-            close_envelope(&mut write, envelope.seq, at(9)).await.unwrap();
-        }
-        write.commit().await.unwrap();
-        store.prune_slack(at(5)).await.unwrap();
-        assert!(store.store_envelope("old", "{}", at(9)).await.unwrap());
-        for known in ["open", "new"] {
-            assert!(!store.store_envelope(known, "{}", at(9)).await.unwrap(), "{known}");
-        }
     }
 }

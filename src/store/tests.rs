@@ -34,6 +34,34 @@ async fn the_same_key_again_is_the_same_prompt_and_is_not_delivered_twice() {
 }
 
 #[tokio::test]
+async fn the_last_turns_of_an_agent_that_worked_for_years_are_found_without_reading_all_of_it() {
+    let (_directory, store) = scratch().await;
+    let plan = sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", feed::LAST_TURNS)));
+    let plan: Vec<(i64, i64, i64, String)> =
+        plan.bind("ann").bind(16).fetch_all(&mut *store.read().await.unwrap()).await.unwrap();
+    let steps: Vec<&str> = plan.iter().map(|(.., step)| step.as_str()).collect();
+    assert!(matches!(steps[..], [one] if one.contains("feed_turns")), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_conversation_is_as_old_as_it_is_however_often_it_was_resumed() {
+    let (_directory, store) = scratch().await;
+    let (ann, at) = ("ann".parse().unwrap(), |second| Timestamp::from_second(second).unwrap());
+    let since = async || store.conversation_since(&ann).await.unwrap();
+    assert_eq!(since().await, None);
+    store.count_launch(&ann, "one", at(1)).await.unwrap();
+    store.count_launch(&ann, "one", at(2)).await.unwrap();
+    store.follow_conversation(&ann, "one", at(3)).await.unwrap();
+    assert_eq!((since().await, store.last_news(&ann).await.unwrap()), (Some(at(1)), Some(at(2))));
+    let told =
+        RecordBatch { conversation: Some(("two".into(), at(4))), open_turn: "{}".into(), ..RecordBatch::default() };
+    store.append_records(&ann, &told, at(9)).await.unwrap();
+    assert_eq!(since().await, Some(at(4)), "when it was begun, not when that was read");
+    store.count_launch(&ann, "three", at(10)).await.unwrap();
+    assert_eq!((since().await, store.launched_at(&ann).await.unwrap()), (Some(at(10)), Some(at(10))));
+}
+
+#[tokio::test]
 async fn a_prompt_that_moved_on_meanwhile_is_not_moved_back() {
     let (_directory, store) = scratch().await;
     let now = Timestamp::UNIX_EPOCH;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::files::write_private;
+use crate::files::{pids, write_private};
 use crate::model::Slug;
 use crate::model::launch::{AGENT_VARIABLE, FLEET_VARIABLE};
 use crate::runtime::{AgentSetup, Conversation, Holding};
@@ -47,8 +47,7 @@ pub async fn end_all(setup: &AgentSetup, fleet: &str, id: &str) -> anyhow::Resul
 
 /// The processes that go on with it: the one that was started last, and what the CLI's own evidence names.
 fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
-    let mut found: HashSet<ProcessMark> =
-        ProcessMark::read(&setup.state).filter(|mark| mark.status().is_some()).into_iter().collect();
+    let mut found: HashSet<ProcessMark> = ProcessMark::read_live(&setup.state).into_iter().collect();
     if !id.is_empty() {
         let conversation = Conversation::Resume { id: id.to_owned() };
         found.extend(match setup.runtime.holding(&setup.context(&conversation)) {
@@ -64,7 +63,7 @@ fn find(setup: &AgentSetup, fleet: &str, id: &str) -> Vec<ProcessMark> {
 /// stranger in its own pane. Only for the pane's own process, and only if its launch gave it our variables; a program that a
 /// person started in the pane has none of them.
 pub fn mend_mark(state: &Path, agent: &Slug, fleet: &str, pid: u32) -> anyhow::Result<()> {
-    if ProcessMark::read(state).is_some_and(|mark| mark.status().is_some()) {
+    if ProcessMark::read_live(state).is_some() {
         return Ok(());
     }
     let ours = started_with(pid, AGENT_VARIABLE).is_some_and(|found| found == agent.as_str())
@@ -104,11 +103,9 @@ fn is_its_cli(setup: &AgentSetup, fleet: &str, pid: u32) -> bool {
 /// By a file that is held open for as long as the process lives.
 fn by_open_file(path: &Path) -> Vec<ProcessMark> {
     let Ok(path) = path.canonicalize() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let holds = |pid: &u32| {
         let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path))
     };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(holds).filter_map(|pid| Some(ProcessStatus::read(pid)?.mark(pid))).collect()
+    pids().into_iter().filter(holds).filter_map(|pid| Some(ProcessStatus::read(pid)?.mark(pid))).collect()
 }

@@ -288,8 +288,8 @@ fn write_launch(
     ];
     environment.extend(marks.map(|(name, value)| (name.into(), value.into())));
     let mut file = LaunchFile::new(launch.argv, environment.into_iter().collect(), setup.cwd.clone());
-    file.fingerprint = Some(setup.agent.launch_fingerprint());
-    let path = setup.state.join("launch.json");
+    file.fingerprint = Some(setup.agent.launch_note());
+    let path = LaunchFile::path(&setup.state);
     let json = file.to_json().context("can't write the launch file")?;
     write_private(&path, json.as_bytes()).with_context(|| format!("can't write {}", path.display()))?;
     Ok(vec![setup.fleetd.clone().into(), "launch".into(), path.into()])

@@ -235,12 +235,9 @@ impl Supervisor {
     pub async fn apply(&self, step: &Step, setup: &AgentSetup) -> anyhow::Result<()> {
         let agent = &setup.agent.slug;
         let done = match step {
-            Step::Keep { pane, pid, .. } => {
+            Step::Keep { pid, .. } => {
                 self.forget_starts(agent);
-                match self.mend_mark(setup, *pid) {
-                    Ok(()) => self.follow(setup, pane).await,
-                    Err(error) => Err(error),
-                }
+                self.mend_mark(setup, *pid)
             }
             Step::Pause { pane, death, in_vain, .. } => {
                 self.tell_of_crashes(agent, pane, death).await;

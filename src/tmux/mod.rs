@@ -25,7 +25,6 @@ mod server;
 mod start;
 mod verbs;
 
-pub use end::end_process;
 pub use error::TmuxError;
 pub use exec::{Scope, Version};
 pub use key::Key;

@@ -25,6 +25,11 @@ impl ProcessMark {
         std::fs::read_to_string(Self::path(directory)).ok()?.trim().parse().ok()
     }
 
+    /// The mark in an agent's directory, where that very process lives.
+    pub fn read_live(directory: &Path) -> Option<Self> {
+        Self::read(directory).filter(|mark| mark.status().is_some())
+    }
+
     /// The mark of this very process; it stays true over an exec.
     pub fn of_this_process() -> io::Result<Self> {
         let pid = std::process::id();

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use fleetd::cli::doctor::{Report, Verdict};
 use fleetd::daemon::protocol::{AgentState, GcReport, Keep, Plan, PromptView, Reconciled, Status};
-use fleetd::model::{Blocked, Fact, FeedRow, LaunchFile, Outcome, PromptState, StateName};
+use fleetd::model::{Blocked, Fact, FeedRow, LaunchFile, Outcome, Place, PromptState, StateName};
 use fleetd::store::slack::OutboxState;
+use fleetd::store::slack_in::NewEnvelope;
 use fleetd::store::{ConversationRow, Store};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,10 +25,12 @@ const DATABASES: [&str; 1] = [include_str!("../fixtures/store/0002.sql")];
 
 /// The same for the later schemas, each with every state of a prompt: without modes and steering, and with them and a message of
 /// two prompts.
-const LIVES: [(&str, bool); 3] = [
+const LIVES: [(&str, bool); 5] = [
     (include_str!("../fixtures/store/0003.sql"), false),
     (include_str!("../fixtures/store/0004.sql"), true),
     (include_str!("../fixtures/store/0006.sql"), true),
+    (include_str!("../fixtures/store/0007.sql"), true),
+    (include_str!("../fixtures/store/0011.sql"), true),
 ];
 
 async fn thaw(sql: &'static str, path: &Path) {
@@ -186,6 +189,27 @@ async fn the_box_s_older_news_and_its_retired_agents_are_read_for_ever() {
         panic!("{feed:?}")
     };
     assert!(matches!(blocked, Some(Blocked::UsageLimit { until: Some(_) })), "{blocked:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_slack_told_an_older_fleetd_and_how_far_it_had_read_is_read_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.db");
+    thaw(include_str!("../fixtures/store/0007.sql"), &path).await;
+    let store = Store::open(&path).await.unwrap();
+    let open = store.open_envelopes(9).await.unwrap();
+    assert!(open.len() == 2 && open[0].payload.contains("read_back"), "{open:?}");
+    let at = Timestamp::UNIX_EPOCH;
+    for about in ["C00000001/1.0", "C00000001/2.0"] {
+        let again = NewEnvelope { key: "again".into(), about: Some(about.into()), payload: "{}".into() };
+        assert!(!store.store_envelope(&again, at).await.unwrap(), "{about}");
+    }
+    let place = |thread: &str| Place { channel: "C00000001".into(), thread: thread.into() };
+    assert!(store.is_muted(&place("1.0")).await.unwrap() && !store.is_muted(&place("2.0")).await.unwrap());
+    assert_eq!(store.watermark("C00000001", None).await.unwrap().as_deref(), Some("2.0"));
+    assert_eq!(store.watermark("C00000001", Some("1.0")).await.unwrap().as_deref(), Some("1.5"));
+    assert_eq!(store.slack_away().await.unwrap(), [("C00000002".to_owned(), "it was archived".to_owned())]);
     store.close().await;
 }
 

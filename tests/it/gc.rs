@@ -83,6 +83,18 @@ async fn what_a_gone_agent_left_is_freed_if_it_is_at_the_remote_and_the_living_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_clone_keeps_its_own_worktrees_and_no_others_from_going() {
+    let forge = Forge::of(&["acme/demo", "acme/site"]);
+    let fleet = after_old(&forge).await;
+    std::fs::write(fleet.path("repos/acme/site/.git/config"), "[remote half a line").unwrap();
+    let freed = gc(&fleet, &["--yes"]);
+    let (demo, site) = (fleet.path("work/old/demo"), fleet.path("work/old/site"));
+    assert_eq!(item(&freed, &demo).outcome, GcOutcome::Freed { branch_kept: None });
+    assert!(why(&freed, &site).contains("can't look at its clone"), "{freed:#?}");
+    assert!(site.exists() && !demo.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_trick_makes_gc_delete_somebody_s_work() {
     let forge = Forge::of(&["acme/demo", "acme/site"]);
     let fleet = after_old(&forge).await;
@@ -280,6 +292,25 @@ async fn a_remote_that_is_gone_is_told_once_a_day_and_the_nudge_goes_out_at_once
         told.iter().map(|row| row.notice.to_string()).filter(|text| text.contains("fetched")).collect();
     assert!(matches!(&told[..], [one] if one.contains("acme/demo") && one.contains("no such repository")), "{told:?}");
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_that_was_taken_out_and_is_set_again_is_told_again() {
+    let with_ceiling = Fleet::practice("ann") + "    disk: 1M\n";
+    let mut fleet = Fleet::new(&with_ceiling);
+    let work = fleet.path("work/ann");
+    std::fs::create_dir_all(&work).unwrap();
+    std::fs::write(work.join("big"), vec![7; 3 << 20]).unwrap();
+    fleet.start().await;
+    let times = |count: usize| (fleet.log().matches("*ann* takes 3.0 MiB").count() == count).then_some(());
+    until("it is told", async || times(1)).await;
+    fleet.configure(&Fleet::practice("ann"));
+    let store = fleetd::store::Store::open(&fleet.state().join("fleet.db")).await.unwrap();
+    let forgotten = async || store.note("disk.over/ann").await.unwrap().is_some_and(|since| since.is_empty());
+    until("it is forgotten", async || forgotten().await.then_some(())).await;
+    store.close().await;
+    fleet.configure(&with_ceiling);
+    until("it is told again", async || times(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fleetd::model::{Outcome, TranscriptEntry, TranscriptLine};
+use fleetd::model::{Doing, Outcome, TranscriptEntry, TranscriptLine};
 use sha2::{Digest, Sha256};
 
 use crate::support::private_tmux::{Pane, PrivateTmux};
@@ -123,7 +123,7 @@ async fn a_dialog_that_nobody_answers_stays_open_and_takes_the_box_away() {
     assert!(matches!(before.last(), Some(TranscriptEntry::Asked { .. })), "{before:?}");
     pane.key("3");
     let after = recorded(&transcript, "the turn has ended", |entries| turns_ended(entries) == 1).await;
-    let no = TranscriptEntry::Tool { tool: "permission".into(), detail: "make test: no".into() };
+    let no = TranscriptEntry::Tool { tool: "permission".into(), detail: "make test: no".into(), doing: Doing::Other };
     assert!(after.contains(&no), "{after:?}");
 }
 
@@ -158,7 +158,11 @@ async fn a_shell_command_typed_into_the_box_is_written_down_and_never_run() {
     let (pane, transcript) = start(&tmux, &[]);
     pane.shows("❯ Try:").await;
     pane.send(&format!("!touch {}", proof.display()));
-    let shell = TranscriptEntry::Tool { tool: "shell".into(), detail: format!("touch {}", proof.display()) };
+    let shell = TranscriptEntry::Tool {
+        tool: "shell".into(),
+        detail: format!("touch {}", proof.display()),
+        doing: Doing::Running,
+    };
     recorded(&transcript, "the shell command is written down", |entries| entries.contains(&shell)).await;
     pane.send("and on");
     recorded(&transcript, "the next turn has ended", |entries| turns_ended(entries) == 1).await;

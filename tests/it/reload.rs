@@ -119,6 +119,30 @@ async fn an_agent_that_is_taken_out_is_held_with_its_work_and_comes_back_as_it_w
 }
 
 #[tokio::test]
+async fn an_agent_that_was_to_be_started_anew_and_is_taken_out_keeps_its_process_and_its_last_turn() {
+    let gate = tempfile::tempdir().unwrap();
+    let gate = gate.path().join("gate");
+    let mut fleet = Fleet::new(&(Fleet::gated("ann", &gate) + &Fleet::practice("bob")));
+    fleet.start().await;
+    fleet.until_state("ann", "idle").await;
+    let pid = fleet.agent_pid("ann");
+    let id = fleet.hand_in("ann", "practice: hold");
+    fleet.until_state("ann", "busy").await;
+    fleet.configure(&(Fleet::gated("ann", &gate) + "    env: {COLOUR: green}\n" + &Fleet::practice("bob")));
+    let waits = fleet.hand_in("ann", "after the restart");
+    fleet.until_held("ann", &waits, "agents.yaml has changed").await;
+    fleet.configure(&Fleet::practice("bob"));
+    until_served(&fleet, &["bob"]).await;
+    std::fs::write(&gate, "").unwrap();
+    fleet.until_prompt(&id, "done", |state| state.name() == StateName::Done).await;
+    // As it was at first: nothing asks for another process any more.
+    fleet.configure(&(Fleet::gated("ann", &gate) + &Fleet::practice("bob")));
+    until_served(&fleet, &["ann", "bob"]).await;
+    fleet.until_prompt(&waits, "done", |state| state.name() == StateName::Done).await;
+    assert_eq!(fleet.agent_pid("ann"), pid, "a retired agent was ended, and nobody resumed it");
+}
+
+#[tokio::test]
 async fn the_session_of_a_retired_agent_ends_when_its_time_is_over_and_its_directory_stays() {
     let mut fleet = Fleet::new(&both());
     fleet.start().await;
@@ -161,6 +185,26 @@ async fn a_plan_tells_what_a_change_would_do_and_does_nothing() {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("other.yaml:"), "{refused:?}");
     until_served(&fleet, &["ann", "bob"]).await;
+}
+
+#[tokio::test]
+async fn what_only_the_next_start_takes_is_told_as_wrong_and_never_as_taken() {
+    let mut fleet = Fleet::running(&Fleet::practice("ann")).await;
+    let elsewhere = |fleet: &Fleet| {
+        let text = std::fs::read_to_string(fleet.path("agents.yaml")).unwrap();
+        std::fs::write(fleet.path("agents.yaml"), text.replace("/repos\n", "/elsewhere\n")).unwrap();
+    };
+    elsewhere(&fleet);
+    let told = async || fleet.status().problems.iter().any(|told| told.contains("another reposDir")).then_some(());
+    until("it is told", told).await;
+    assert!(!fleet.log().contains("agents.yaml was taken"));
+    fleet.configure(&both());
+    elsewhere(&fleet);
+    until_served(&fleet, &["ann", "bob"]).await;
+    until("it is still told", told).await;
+    let taken = fleet.log().lines().filter(|line| line.contains("agents.yaml was taken")).collect::<String>();
+    assert!(taken.contains("bob") && !taken.contains("reposDir"), "{taken}");
+    assert!(!fleet.died());
 }
 
 #[tokio::test]

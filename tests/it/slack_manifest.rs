@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleetd::slack::{COMMAND, EVENTS, METHODS};
+use fleetd::slack::{COMMAND, EVENTS, FILES_SCOPE, METHODS};
 use serde_json::Value;
 
 fn words(value: &Value) -> BTreeSet<String> {
@@ -17,7 +17,7 @@ fn an_app_made_from_the_manifest_can_do_all_that_the_code_does_and_no_more() {
     let methods = METHODS.iter().flat_map(|(_, scopes)| scopes.iter().copied());
     let scopes: BTreeSet<String> = methods
         .chain(EVENTS.iter().map(|(_, scope)| *scope))
-        .chain(["commands"])
+        .chain(["commands", FILES_SCOPE])
         .filter(|scope| !scope.is_empty())
         .map(str::to_owned)
         .collect();

@@ -49,11 +49,6 @@ impl House {
         self.slack.messages_in(channel, Some(thread)).into_iter().map(|message| message.text).collect()
     }
 
-    async fn all_said(&self) {
-        until("the outbox is empty", || async { self.store.outbox_heads().await.unwrap().is_empty().then_some(()) })
-            .await;
-    }
-
     /// Wakes the outbox, as anything that a person says does.
     async fn stir(&self, bridge: &mut Running) {
         self.slack.human_says(REVIEWER, None, "UANN", "look again");
@@ -168,7 +163,8 @@ async fn what_slack_calls_too_long_is_cut_and_goes_on_before_what_was_said_next(
 async fn a_message_with_blocks_that_slack_will_not_have_is_said_in_plain_text() {
     let house = House::new().await;
     let thread = house.thread(PR);
-    let button = Button { action_id: "a".into(), text: Text::plain("A"), value: "v".into(), style: None };
+    let button =
+        Button { action_id: "a".into(), text: Text::plain("A"), value: "v".into(), style: None, confirm: None };
     let blocks = vec![Block::Section { text: Text::mrkdwn("*May I?*") }, Block::Actions { elements: vec![button] }];
     house
         .queue(PR, &thread, &[OutboxAction::Reply { said: Said { text: "May I?".into(), blocks: blocks.clone() } }])
@@ -242,7 +238,7 @@ async fn a_thread_shows_that_its_agent_works_and_an_app_that_can_not_show_it_los
     let mut bridge = house.started().await;
     bridge.prompted().await;
     let id = house.open("pr").await[0].id.clone();
-    let tool = || Fact::UsedTool { tool: "Bash".into(), detail: "ls".into() };
+    let tool = || Fact::UsedTool { tool: "Bash".into(), detail: "ls".into(), doing: fleetd::model::Doing::Running };
     house.did("pr", Some(&id), [started(), tool(), tool()]).await;
     bridge.wake.notify_one();
     let shown = until("it is shown", || async { house.slack.statuses().first().cloned() }).await;

@@ -40,8 +40,7 @@ async fn a_token_that_is_revoked_is_told_and_its_return_ends_the_problem() {
     house.slack.revoke_tokens(true);
     house.slack.drop_sockets();
     let revoked = |problem: &Option<String>| problem.as_ref().is_some_and(|text| text.contains("token_revoked"));
-    let told = bridge.wait_status("the problem is told", |status| revoked(&status.problem)).await;
-    assert!(!told.connected);
+    bridge.wait_status("the problem is told", |status| revoked(&status.problem) && !status.connected).await;
     house.slack.revoke_tokens(false);
     bridge.wait_status("all is well again", |status| status.connected && status.problem.is_none()).await;
 }
@@ -84,8 +83,9 @@ async fn no_network_is_a_problem_that_passes() {
 async fn a_warning_brings_a_new_socket_while_the_old_one_is_still_read() {
     let house = House::new().await;
     let mut bridge = house.started().await;
-    house.slack.refresh();
     house.slack.wait_sockets(2).await;
+    house.slack.refresh();
+    house.slack.wait_sockets(4).await;
     house.slack.human_says(PR, None, "UANN", "on either");
     bridge.prompted().await;
     house.slack.wait_acked().await;
@@ -104,7 +104,7 @@ async fn what_was_said_while_sockets_were_cut_off_is_there_once_and_dials_do_not
     house.slack.wait_acked().await;
     let bodies: Vec<_> = house.open("pr").await.into_iter().map(|prompt| prompt.body).collect();
     assert_eq!(bodies, ["round 0", "round 1", "round 2"]);
-    assert!(house.slack.count("apps.connections.open") <= 5, "{}", house.slack.count("apps.connections.open"));
+    assert!(house.slack.count("apps.connections.open") <= 8, "{}", house.slack.count("apps.connections.open"));
     house.assert_clean();
 }
 

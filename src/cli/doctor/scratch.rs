@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use crate::config::Environment;
+use crate::files::pids;
 
 /// A longer directory would make the paths of the sockets in it too long (108 bytes at most).
 const LONGEST_BASE: usize = 40;
@@ -56,15 +57,15 @@ impl Scratch {
     fn processes(&self) -> Vec<Pid> {
         let needle = self.path.as_os_str().as_encoded_bytes();
         let own = std::process::id();
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| pid.cast_unsigned() != own)
+        pids()
+            .into_iter()
+            .filter(|pid| *pid != own)
             .filter(|pid| {
                 // Another user's can't be read, and isn't ours.
                 let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
                 environment.windows(needle.len()).any(|window| window == needle)
             })
-            .filter_map(Pid::from_raw)
+            .filter_map(|pid| Pid::from_raw(pid.cast_signed()))
             .collect()
     }
 

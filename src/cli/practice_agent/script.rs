@@ -2,17 +2,21 @@
 //!
 //! A line of the prompt that begins with `practice:` asks for what a real agent does now and then: `practice: dialog`,
 //! `practice: hold`, `practice: crash`, `practice: fail <reason>`, `practice: long <kilobytes>`,
-//! `practice: allocate <megabytes>`. They happen mid-turn, in the order in which they stand.
+//! `practice: allocate <megabytes>`, `practice: tool <command>`, `practice: tools <count>`, `practice: todo x read | > fix | test`
+//! (its whole to-do list; `x` is done, `>` begun), `practice: cost <dollars>`, `practice: quiet` (not a word). They happen mid-turn, in the order in which they stand.
 
 use std::collections::VecDeque;
 
-use crate::model::text;
+use crate::model::{Dollars, Todo, TodoState, text};
 
 /// The most that `practice: long` yields, in kilobytes.
 const LONGEST: usize = 4096;
 
 /// The most that `practice: allocate` takes, in megabytes.
 const LARGEST: usize = 4096;
+
+/// The most that `practice: tools` uses.
+const MOST_TOOLS: usize = 10_000;
 
 /// One step of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,12 @@ pub enum Step {
     Fail(String),
     /// Holds so many megabytes more until the process ends.
     Allocate(usize),
+    /// Uses a shell for that command, so to speak.
+    Tool(String),
+    /// Writes its to-do list.
+    Todos(Vec<Todo>),
+    /// Has spent that money.
+    Cost(Dollars),
 }
 
 /// The steps of the turn that answers `prompt`, the `number`-th of its conversation.
@@ -48,6 +58,9 @@ pub fn script(prompt: &str, number: usize) -> VecDeque<Step> {
         }
     }
     steps.extend(chunks(&plan(number)));
+    if body.lines().any(|line| line.trim() == "practice: quiet") {
+        steps.retain(|step| !matches!(step, Step::Say(_)));
+    }
     steps
 }
 
@@ -70,6 +83,21 @@ fn requested(request: &str) -> Vec<Step> {
         "crash" => vec![Step::Crash],
         "fail" => vec![Step::Fail(if rest.is_empty() { "as requested".into() } else { rest.trim().into() })],
         "allocate" => vec![Step::Allocate(rest.trim().parse::<usize>().unwrap_or(1).min(LARGEST))],
+        "tool" => vec![Step::Tool(rest.trim().to_owned())],
+        "tools" => {
+            let count = rest.trim().parse::<usize>().unwrap_or(1).min(MOST_TOOLS);
+            (1..=count).map(|number| Step::Tool(format!("make step-{number}"))).collect()
+        }
+        "todo" => vec![Step::Todos(rest.split('|').map(todo).collect())],
+        "cost" => rest
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .and_then(|cost| Dollars::try_from(cost).ok())
+            .map(Step::Cost)
+            .into_iter()
+            .collect(),
+        "quiet" => Vec::new(),
         "long" => {
             let kilobytes = rest.trim().parse::<usize>().unwrap_or(1).min(LONGEST);
             let line = "All work and no play makes a dull agent, which is what practice is.";
@@ -80,6 +108,16 @@ fn requested(request: &str) -> Vec<Step> {
         }
         _ => vec![Step::Say(format!("(I don't know the request `{}`.)\n\n", text::first_line(request, 40)))],
     }
+}
+
+fn todo(item: &str) -> Todo {
+    let item = item.trim();
+    let (state, text) = match (item.strip_prefix("x "), item.strip_prefix("> ")) {
+        (Some(text), _) => (TodoState::Done, text),
+        (_, Some(text)) => (TodoState::Active, text),
+        _ => (TodoState::Pending, item),
+    };
+    Todo { text: text.to_owned(), state }
 }
 
 /// A text in pieces of about three words, white space kept.

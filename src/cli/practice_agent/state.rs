@@ -9,7 +9,7 @@ use super::dialog;
 use super::draft::Draft;
 use super::keys::Key;
 use super::script::{Step, script};
-use crate::model::{Outcome, TranscriptEntry, Usage};
+use crate::model::{Doing, Dollars, Outcome, TranscriptEntry, Usage};
 
 /// What reaches the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub struct Turn {
     /// At what it stands.
     pub stage: Stage,
     usage: Usage,
+    cost: Option<Dollars>,
 }
 
 /// At what a turn stands.
@@ -124,9 +125,9 @@ impl State {
                 self.show(Block::Prompt(text));
             }
             TranscriptEntry::Said { text } => self.show(Block::Said(text)),
-            TranscriptEntry::Tool { tool, detail } => self.show(Block::Note(format!("{tool}: {detail}"))),
+            TranscriptEntry::Tool { tool, detail, .. } => self.show(Block::Note(format!("{tool}: {detail}"))),
             TranscriptEntry::Asked { question } => self.show(Block::Note(format!("asked: {question}"))),
-            TranscriptEntry::TurnEnded { .. } => {}
+            TranscriptEntry::Todos { .. } | TranscriptEntry::TurnEnded { .. } => {}
         }
     }
 
@@ -193,6 +194,7 @@ impl State {
             saying: String::new(),
             stage: Stage::Streaming,
             usage: Usage { input: tokens(&text), output: 0 },
+            cost: None,
         });
         self.show(Block::Prompt(text.clone()));
         effects.push(Effect::Record(TranscriptEntry::Prompt { text }));
@@ -213,6 +215,16 @@ impl State {
             }
             Some(Step::Crash) => effects.push(Effect::Crash),
             Some(Step::Allocate(megabytes)) => effects.push(Effect::Allocate(megabytes)),
+            Some(Step::Cost(dollars)) => turn.cost = Some(turn.cost.unwrap_or_default().plus(dollars)),
+            Some(Step::Tool(command)) => {
+                self.said(effects);
+                self.show(Block::Note(format!("shell: {command}")));
+                effects.push(tool("shell", command));
+            }
+            Some(Step::Todos(items)) => {
+                self.said(effects);
+                effects.push(Effect::Record(TranscriptEntry::Todos { items }));
+            }
             Some(Step::Fail(reason)) => self.end(Outcome::Failed { reason, blocked: None }, effects),
             None => self.end(Outcome::Completed, effects),
         }
@@ -240,13 +252,13 @@ impl State {
     /// Closes the turn, and begins the next one where a prompt waits.
     fn end(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
         self.said(effects);
-        let usage = self.turn.take().map(|turn| turn.usage);
+        let (usage, cost) = self.turn.take().map(|turn| (turn.usage, turn.cost)).unzip();
         match &outcome {
             Outcome::Completed => {}
             Outcome::Interrupted => self.show(Block::Note("interrupted".to_owned())),
             Outcome::Failed { reason, .. } => self.show(Block::Note(format!("failed: {reason}"))),
         }
-        effects.push(Effect::Record(TranscriptEntry::TurnEnded { outcome, usage }));
+        effects.push(Effect::Record(TranscriptEntry::TurnEnded { outcome, usage, cost: cost.flatten() }));
         if let Some(next) = self.queue.pop_front() {
             self.begin(next, effects);
         }
@@ -277,7 +289,8 @@ impl State {
 }
 
 fn tool(name: &str, detail: String) -> Effect {
-    Effect::Record(TranscriptEntry::Tool { tool: name.to_owned(), detail })
+    let doing = if name == "shell" { Doing::of_command(&detail) } else { Doing::Other };
+    Effect::Record(TranscriptEntry::Tool { tool: name.to_owned(), detail, doing })
 }
 
 /// A token is about four bytes of English.
@@ -329,7 +342,7 @@ mod tests {
         match effect {
             Effect::Record(TranscriptEntry::Prompt { text }) => format!("prompt {text}"),
             Effect::Record(TranscriptEntry::Said { .. }) => "said".into(),
-            Effect::Record(TranscriptEntry::Tool { tool, detail }) => format!("{tool} {detail}"),
+            Effect::Record(TranscriptEntry::Tool { tool, detail, .. }) => format!("{tool} {detail}"),
             Effect::Record(TranscriptEntry::Asked { .. }) => "asked".into(),
             Effect::Record(TranscriptEntry::TurnEnded { outcome: Outcome::Completed, .. }) => "completed".into(),
             Effect::Record(TranscriptEntry::TurnEnded { outcome: Outcome::Interrupted, .. }) => "interrupted".into(),

@@ -2,7 +2,8 @@
 //!
 //! One fact has one source, or is told alike by both, so that nobody hears it twice: a prompt comes from both; a turn's end
 //! by the hooks Stop and StopFailure, or, where a person broke it off and no hook fires, by the transcript's marker; what was
-//! said only from the transcript, an API's error among it. A Stop hook runs after the transcript holds the last words.
+//! said only from the transcript, an API's error among it. The to-do list is told by TodoWrite as a whole, or, since 2.1, by
+//! TaskCreate, whose result names the new task, and TaskUpdate. A Stop hook runs after the transcript holds the last words.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -10,8 +11,8 @@ use serde_json::Value;
 
 use super::failure;
 use crate::model::text::first_line;
-use crate::model::{Outcome, Usage};
-use crate::runtime::Record;
+use crate::model::{Doing, Outcome, PullRequest, Todo, TodoState, Usage};
+use crate::runtime::{Record, TodoChange};
 
 /// How much of a tool's input is shown.
 const DETAIL: usize = 200;
@@ -155,6 +156,8 @@ struct Line {
     attachment: Option<Attachment>,
     origin: Option<Origin>,
     compact_metadata: Option<Compaction>,
+    #[serde(default)]
+    tool_use_result: Value,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +245,7 @@ pub(super) fn transcript(text: &str) -> Vec<Record> {
         return Vec::new();
     }
     match (line.kind.as_str(), line.message, line.attachment) {
+        ("user", Some(message), _) if message.content.is_tool_result() => tool_result(&line.tool_use_result),
         ("user", Some(message), _) if of_a_person(line.origin.as_ref()) => user(&message.content).into_iter().collect(),
         ("assistant", Some(message), _) => assistant(message),
         // A prompt that was typed while a tool ran and taken with the tool's result: no hook told of it.
@@ -256,6 +260,67 @@ pub(super) fn transcript(text: &str) -> Vec<Record> {
         ("queue-operation", ..) => queue_operation(text).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+impl Content {
+    fn is_tool_result(&self) -> bool {
+        matches!(self, Self::Blocks(blocks) if blocks.iter().any(|block| matches!(block, Block::ToolResult {})))
+    }
+}
+
+/// What the CLI itself keeps of a tool's result: a task that was created, or what a command printed.
+fn tool_result(result: &Value) -> Vec<Record> {
+    if let (Some(id), Some(subject)) = (result["task"]["id"].as_str(), result["task"]["subject"].as_str()) {
+        let text = first_line(subject, DETAIL);
+        return vec![Record::Todos(TodoChange::Added { id: id.to_owned(), text })];
+    }
+    let pull_requests = result["stdout"].as_str().map(PullRequest::all_in).unwrap_or_default();
+    if pull_requests.is_empty() { Vec::new() } else { vec![Record::Printed { pull_requests }] }
+}
+
+/// What the call of a tool says. The tools of the to-do list are no work.
+fn used(tool: String, input: &Value) -> Option<Record> {
+    let doing = match tool.as_str() {
+        "TodoWrite" => return todo_write(input).map(Record::Todos),
+        "TaskUpdate" => return task_update(input).map(Record::Todos),
+        "TaskCreate" | "TaskList" | "TaskGet" | "ToolSearch" => return None,
+        "Read" | "NotebookRead" => Doing::Reading,
+        "Grep" | "Glob" | "LS" => Doing::Searching,
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => Doing::Editing,
+        "Bash" | "PowerShell" => Doing::of_command(input["command"].as_str().unwrap_or_default()),
+        "WebFetch" | "WebSearch" => Doing::Browsing,
+        "Task" | "Agent" => Doing::Delegating,
+        _ => Doing::Other,
+    };
+    Some(Record::UsedTool { detail: detail(input), tool, doing })
+}
+
+/// The state that a to-do list's tool names.
+fn todo_state(name: &str) -> Option<TodoState> {
+    match name {
+        "pending" => Some(TodoState::Pending),
+        "in_progress" => Some(TodoState::Active),
+        "completed" => Some(TodoState::Done),
+        _ => None,
+    }
+}
+
+fn todo_write(input: &Value) -> Option<TodoChange> {
+    let todo = |item: &Value| {
+        let text = first_line(item["content"].as_str()?, DETAIL);
+        Some(Todo { text, state: todo_state(item["status"].as_str()?)? })
+    };
+    Some(TodoChange::All(input["todos"].as_array()?.iter().filter_map(todo).collect()))
+}
+
+fn task_update(input: &Value) -> Option<TodoChange> {
+    let id = input["taskId"].as_str()?.to_owned();
+    let status = input["status"].as_str();
+    if status == Some("deleted") {
+        return Some(TodoChange::Removed { id });
+    }
+    let (text, state) = (input["subject"].as_str().map(|text| first_line(text, DETAIL)), status.and_then(todo_state));
+    (text.is_some() || state.is_some()).then_some(TodoChange::Changed { id, text, state })
 }
 
 fn queue_operation(line: &str) -> Option<Record> {
@@ -282,7 +347,6 @@ fn of_a_person(origin: Option<&Origin>) -> bool {
 fn user(content: &Content) -> Option<Record> {
     let text = match content {
         Content::Text(text) => text.clone(),
-        Content::Blocks(blocks) if blocks.iter().any(|block| matches!(block, Block::ToolResult {})) => return None,
         Content::Blocks(blocks) => {
             let texts = blocks
                 .iter()
@@ -320,7 +384,7 @@ fn assistant(message: Message) -> Vec<Record> {
     let said = blocks.into_iter().filter_map(|block| match block {
         Block::Text { text } if synthetic && text.trim() == NOT_SAID => None,
         Block::Text { text } => trimmed(&text).map(|text| Record::Said { text }),
-        Block::ToolUse { name, input } => Some(Record::UsedTool { detail: detail(&input), tool: name }),
+        Block::ToolUse { name, input } => used(name, &input),
         Block::ToolResult {} | Block::Other => None,
     });
     cost.into_iter().chain(said).collect()

@@ -10,7 +10,7 @@ use crate::runtime::{Activity, InputBox, OpenDialog, ScreenReading};
 use crate::tmux::{Row, Screen};
 
 /// What a dialog's screen holds, and what it is. The first row that fits tells; the last is for dialogs that have no row of
-/// their own.
+/// their own. The news of a limit stands behind every dialog with which something is decided: it is closed unasked.
 const DIALOGS: [(&str, &str, DialogKind); 13] = [
     ("Choose the text style", "first start: theme", DialogKind::Other),
     ("Press Enter to continue", "first start: notes", DialogKind::Other),
@@ -19,10 +19,10 @@ const DIALOGS: [(&str, &str, DialogKind); 13] = [
     ("Is this a project you created or one you trust", "trust in the directory", DialogKind::Trust),
     ("running in Bypass Permissions mode", "warning about skipped questions", DialogKind::Other),
     ("Resume session", "choice of a conversation", DialogKind::Other),
-    ("Stop and wait for limit to reset", "news of a limit", DialogKind::Limit),
     ("Do you want to", "permission", DialogKind::Permission),
     ("Enter to select", "question", DialogKind::Question),
     ("Type to filter · Enter", "settings", DialogKind::Other),
+    ("Stop and wait for limit to reset", "news of a limit", DialogKind::Limit),
     ("Esc to cancel", "a dialog", DialogKind::Other),
     ("Showing detailed transcript", "the detailed transcript (Ctrl-O)", DialogKind::Other),
 ];
@@ -38,7 +38,11 @@ const NEAR: usize = 12;
 
 pub(super) fn read(screen: &Screen) -> ScreenReading {
     let Some(place) = find(&screen.rows) else {
-        let dialog = DIALOGS.iter().find(|(mark, ..)| screen.rows.iter().any(|row| row.text.contains(mark)));
+        let shows = |mark: &str, kind: DialogKind| match kind {
+            DialogKind::Limit => screen.rows.iter().any(|row| offers(row, mark)),
+            _ => screen.rows.iter().any(|row| row.text.contains(mark)),
+        };
+        let dialog = DIALOGS.iter().find(|(mark, _, kind)| shows(mark, *kind));
         let activity = dialog.map(|(_, what, kind)| Activity::Dialog { kind: *kind, what: (*what).to_owned() });
         return ScreenReading { activity, input: InputBox::Absent };
     };
@@ -77,6 +81,12 @@ pub(super) fn dialog(screen: &Screen) -> Option<OpenDialog> {
     let typed = labels.iter().position(|label| label == OWN_WORDS).or(before_last);
     let typed = typed.filter(|_| kind == DialogKind::Question);
     Some(by_digits(kind, text, rule.is_some(), menu, typed))
+}
+
+/// Whether a row is the answer `answer` of a dialog, `❯ 1. Stop and wait`: an agent's words above a dialog may name it too.
+fn offers(row: &Row, answer: &str) -> bool {
+    let numbered = row.text.trim_start_matches([' ', '❯']).split_once(". ");
+    numbered.is_some_and(|(number, text)| number.parse::<u8>().is_ok() && text.starts_with(answer))
 }
 
 /// The rows of the input box, without its rules.
@@ -250,6 +260,26 @@ mod tests {
         let mut idle = screen("claude-2.1.197", "idle-after-turn");
         idle.rows[2] = Row { text: "  Do you want to proceed? Esc to cancel".into(), dim: Vec::new() };
         assert_eq!(read(&idle).activity, Some(Activity::Idle));
+    }
+
+    #[test]
+    fn no_question_is_declined_unasked_because_an_agent_s_words_above_it_look_like_news_of_a_limit() {
+        for (name, kind) in [
+            ("dialog-permission", DialogKind::Permission),
+            ("dialog-question", DialogKind::Question),
+            ("dialog-config", DialogKind::Other),
+        ] {
+            for words in ["❯ 1. Stop and wait for limit to reset", "  42: Stop and wait for limit to reset"] {
+                let mut dialog = screen("claude-2.1.197", name);
+                dialog.rows[0] = Row { text: words.into(), dim: Vec::new() };
+                let Some(Activity::Dialog { kind: seen, .. }) = read(&dialog).activity else { panic!("{name}") };
+                assert_eq!(seen, kind, "{name} below {words}");
+            }
+        }
+        let mut other = screen("claude-2.1.197", "dialog-model");
+        other.rows[0] = Row { text: "  src/screen.rs: Stop and wait for limit to reset".into(), dim: Vec::new() };
+        let other = read(&other).activity;
+        assert_eq!(other, Some(Activity::Dialog { kind: DialogKind::Other, what: "a dialog".into() }));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::text::first_line;
-use crate::model::{Blocked, Outcome, Usage};
-use crate::runtime::Record;
+use crate::model::{Blocked, Doing, Outcome, PullRequest, Todo, TodoState, Usage};
+use crate::runtime::{Record, TodoChange};
 
 /// How much of a tool's input is shown.
 const DETAIL: usize = 200;
@@ -123,6 +123,10 @@ enum Item {
     AgentMessage {
         content: Vec<Part>,
     },
+    CommandExecution {
+        #[serde(default)]
+        aggregated_output: String,
+    },
     #[serde(other)]
     Other,
 }
@@ -173,6 +177,10 @@ fn event(event: Event) -> Option<Record> {
                 .map(|text| Record::Said { text: text.trim().to_owned() })
                 .filter(|said| *said != Record::Said { text: String::new() });
         }
+        Event::ItemCompleted { item: Item::CommandExecution { aggregated_output } } => {
+            let pull_requests = PullRequest::all_in(&aggregated_output);
+            return (!pull_requests.is_empty()).then_some(Record::Printed { pull_requests });
+        }
         Event::TaskComplete { error: None } => Outcome::Completed,
         Event::TaskComplete { error: Some(failure) } => {
             let blocked = blocked(&failure);
@@ -221,14 +229,49 @@ fn failure_text(message: String) -> String {
 
 fn call(item: ResponseItem) -> Option<Record> {
     let (tool, detail) = match item {
+        ResponseItem::FunctionCall { name, arguments } if name == "update_plan" => {
+            return plan(&arguments).map(Record::Todos);
+        }
         ResponseItem::FunctionCall { name, arguments } => (name, telling(&arguments)),
-        ResponseItem::CustomToolCall { name, input } => (name, first_line(&input, DETAIL)),
+        ResponseItem::CustomToolCall { name, input } => (name, patched(&input).unwrap_or(first_line(&input, DETAIL))),
         ResponseItem::WebSearchCall { action } => {
             ("web_search".to_owned(), first_line(action["query"].as_str().unwrap_or_default(), DETAIL))
         }
         ResponseItem::Other => return None,
     };
-    Some(Record::UsedTool { tool, detail })
+    let doing = match tool.as_str() {
+        "exec_command" | "shell_command" | "shell" | "local_shell" => Doing::of_command(&detail),
+        "apply_patch" => Doing::Editing,
+        "view_image" | "read_file" => Doing::Reading,
+        "grep_files" | "list_dir" => Doing::Searching,
+        "web_search" => Doing::Browsing,
+        _ => Doing::Other,
+    };
+    Some(Record::UsedTool { tool, detail, doing })
+}
+
+/// The first file that a patch names.
+fn patched(patch: &str) -> Option<String> {
+    let file = |line: &str| {
+        let named = ["*** Update File: ", "*** Add File: ", "*** Delete File: "];
+        named.iter().find_map(|start| line.strip_prefix(start)).map(|file| first_line(file, DETAIL))
+    };
+    patch.lines().find_map(file)
+}
+
+/// The to-do list, which `update_plan` tells as a whole.
+fn plan(arguments: &str) -> Option<TodoChange> {
+    let arguments: Value = serde_json::from_str(arguments).ok()?;
+    let todo = |item: &Value| {
+        let state = match item["status"].as_str()? {
+            "pending" => TodoState::Pending,
+            "in_progress" => TodoState::Active,
+            "completed" => TodoState::Done,
+            _ => return None,
+        };
+        Some(Todo { text: first_line(item["step"].as_str()?, DETAIL), state })
+    };
+    Some(TodoChange::All(arguments["plan"].as_array()?.iter().filter_map(todo).collect()))
 }
 
 /// The one thing of a call's arguments that tells people most: its command, else its first text, else all of it.

@@ -12,7 +12,8 @@ use crate::tmux::{Row, Screen};
 const HINTS: [&str; 5] =
     ["Press enter to confirm", "Press enter to continue", "enter continue", "enter resume", "enter select · esc back"];
 
-/// What a dialog's screen holds, and what it is. The first row that fits tells.
+/// What a dialog's screen holds, and what it is. The first row that fits tells. The news of a limit is closed unasked: its
+/// row must be the dialog's own title.
 const DIALOGS: [(&str, &str, DialogKind); 7] = [
     ("Would you like to run the following command?", "permission", DialogKind::Permission),
     ("Trust this folder?", "trust in the directory", DialogKind::Trust),
@@ -23,6 +24,9 @@ const DIALOGS: [(&str, &str, DialogKind); 7] = [
     ("Update Model Permissions", "choice of permissions", DialogKind::Other),
 ];
 
+/// How many rows a title stands above the chosen answer at most: the last of three answers, a blank row, a subtitle.
+const TITLE: usize = 6;
+
 /// How many rows above the composer are looked at for the line of a running turn.
 const NEAR: usize = 10;
 
@@ -31,7 +35,12 @@ pub(super) fn read(screen: &Screen) -> ScreenReading {
     let composer = rows.iter().rposition(is_bright_sign);
     let hinted = rows[composer.unwrap_or(0)..].iter().any(|row| HINTS.iter().any(|hint| row.text.contains(hint)));
     if hinted {
-        let dialog = DIALOGS.iter().find(|(mark, ..)| rows.iter().any(|row| row.text.contains(mark)));
+        let chosen = composer.unwrap_or(0);
+        let shows = |mark: &str, kind: DialogKind| match kind {
+            DialogKind::Limit => rows[chosen.saturating_sub(TITLE)..chosen].iter().any(|row| row.text.trim() == mark),
+            _ => rows.iter().any(|row| row.text.contains(mark)),
+        };
+        let dialog = DIALOGS.iter().find(|(mark, _, kind)| shows(mark, *kind));
         let (what, kind) = dialog.map_or(("a dialog", DialogKind::Other), |(_, what, kind)| (what, *kind));
         let activity = Some(Activity::Dialog { kind, what: what.to_owned() });
         return ScreenReading { activity, input: InputBox::Absent };
@@ -191,6 +200,27 @@ mod tests {
             dim: Vec::new(),
         };
         assert_eq!(read(&idle).activity, Some(Activity::Idle));
+    }
+
+    #[test]
+    fn no_dialog_is_closed_unasked_because_an_agent_s_words_above_it_look_like_news_of_a_limit() {
+        let limit = "Approaching rate limits";
+        let mut edits = screen("codex-0.169.0", "dialog-approval");
+        let title = edits.rows.iter().position(|row| row.text.contains("Would you like to run")).unwrap();
+        edits.rows[title].text = "  Would you like to make the following edits?".into();
+        let chosen = edits.rows.iter().rposition(is_bright_sign).unwrap();
+        for (place, words) in [(0, limit.to_owned()), (chosen - 2, format!("  + {limit}"))] {
+            let mut below = edits.clone();
+            below.rows[place] = Row { text: words, dim: Vec::new() };
+            let activity = Some(Activity::Dialog { kind: DialogKind::Other, what: "a dialog".into() });
+            assert_eq!(read(&below).activity, activity, "row {place}");
+        }
+        let mut moved = screen("codex-0.169.0", "usage-limit");
+        let chosen = moved.rows.iter().rposition(is_bright_sign).unwrap();
+        moved.rows[chosen].text = moved.rows[chosen].text.replacen('›', " ", 1);
+        moved.rows[chosen + 2].text = moved.rows[chosen + 2].text.replacen(' ', "›", 1);
+        let Some(Activity::Dialog { kind, .. }) = read(&moved).activity else { panic!("{moved:?}") };
+        assert_eq!(kind, DialogKind::Limit, "a person chose another answer");
     }
 
     #[test]

@@ -82,10 +82,19 @@ impl House {
             api_url: Some(slack.api_url()),
             agents: vec![(slug("pr"), "#agent-pr".into()), (slug("pr-reviewer"), REVIEWER.into())],
             status_channel: None,
+            redaction: fleetd::redact::Redaction::new().unwrap(),
             rights: rights.subscribe(),
+            inboxes: [(slug("pr"), directory.path().join("pr-files"))].into(),
+            catch_up: Duration::from_secs(12 * 3600),
             timing: timing(),
         };
         Self { slack, store, options, rights, _directory: directory, path }
+    }
+
+    /// Everything that was to be said is said.
+    pub async fn all_said(&self) {
+        until("the outbox is empty", || async { self.store.outbox_heads().await.unwrap().is_empty().then_some(()) })
+            .await;
     }
 
     pub fn start(&self) -> Running {
@@ -187,5 +196,5 @@ pub fn said(text: &str) -> Fact {
 }
 
 pub fn ended(outcome: Outcome) -> Fact {
-    Fact::TurnEnded { outcome, usage: None }
+    Fact::TurnEnded { outcome, usage: None, work: fleetd::model::Work::default() }
 }

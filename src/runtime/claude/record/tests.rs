@@ -19,7 +19,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "chunk 1 of 3 for 0123456789ac\n\nchunk 2 of 3 for 0123456789ac\n\nchunk 3 of 3 for 0123456789ac" }
     Prompt { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
     Usage { message: "msg_0007", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 6; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 6; echo hi", doing: Running }
     Usage { message: "msg_0010", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Prompt { text: "[fleet · cli · ann · 0123456789ae]\nslow 3 g2" }
@@ -29,7 +29,7 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "API Error: 400 the fake model was told to fail" }
     Prompt { text: "[fleet · cli · ann · 0123456789ag]\nquestion" }
     Usage { message: "msg_0016", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "AskUserQuestion", detail: "Which colour?" }
+    UsedTool { tool: "AskUserQuestion", detail: "Which colour?", doing: Other }
     Usage { message: "msg_0017", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "msg_0020", usage: Usage { input: 123, output: 50 } }
@@ -43,11 +43,11 @@ fn a_real_transcript_tells_each_prompt_and_each_word_once() {
     Said { text: "Done: **0123456789an** is `finished`." }
     Prompt { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
     Usage { message: "msg_0037", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Usage { message: "msg_0038", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 4; echo hi", doing: Running }
     Usage { message: "msg_0039", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     "#);
@@ -67,13 +67,13 @@ fn a_prompt_that_was_typed_while_a_turn_ran_is_told_as_held_and_then_as_taken_or
     Said { text: "Done: **0123456789c2** is `finished`." }
     Prompt { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 9; echo hi" }
     Usage { message: "msg_0003", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Queued { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
     Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
     Usage { message: "msg_0004", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 9; echo hi" }
+    UsedTool { tool: "Bash", detail: "sleep 9; echo hi", doing: Running }
     Usage { message: "msg_0005", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Prompt { text: "[fleet · cli · root · 0123456789bc]\nslow 3 g2" }
@@ -87,7 +87,7 @@ fn a_prompt_that_was_typed_while_a_turn_ran_is_told_as_held_and_then_as_taken_or
     Said { text: "Done: **0123456789c5** is `finished`." }
     Prompt { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
     Usage { message: "msg_0008", usage: Usage { input: 123, output: 50 } }
-    UsedTool { tool: "Bash", detail: "sleep 30" }
+    UsedTool { tool: "Bash", detail: "sleep 30", doing: Running }
     Queued { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
     TurnEnded { outcome: Interrupted, last_words: None }
     Prompt { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
@@ -178,6 +178,53 @@ fn every_turn_s_last_words_are_said_in_the_transcript_to_the_letter() {
         }
     }
     assert!(ends > 5, "{ends}");
+}
+
+#[test]
+fn a_to_do_list_is_told_as_a_whole_or_task_by_task_and_is_no_tool_s_work() {
+    let call = |name: &str, input: Value| {
+        let block = serde_json::json!({"type": "tool_use", "id": "t", "name": name, "input": input});
+        transcript(&serde_json::json!({"type": "assistant", "message": {"content": [block]}}).to_string())
+    };
+    let result = |kept: Value| {
+        let message = serde_json::json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]});
+        transcript(&serde_json::json!({"type": "user", "message": message, "toolUseResult": kept}).to_string())
+    };
+    let list = serde_json::json!({"todos": [
+        {"content": "read", "status": "completed", "activeForm": "Reading"},
+        {"content": "fix", "status": "in_progress", "activeForm": "Fixing"},
+        {"content": "?", "status": "of next year", "activeForm": "?"},
+    ]});
+    let todo = |text: &str, state| Todo { text: text.into(), state };
+    let whole = vec![todo("read", TodoState::Done), todo("fix", TodoState::Active)];
+    assert_eq!(call("TodoWrite", list), [Record::Todos(TodoChange::All(whole))]);
+    assert_eq!(call("TaskCreate", serde_json::json!({"subject": "read", "description": "d"})), []);
+    let created = serde_json::json!({"task": {"id": "1", "subject": "read"}});
+    let added = TodoChange::Added { id: "1".into(), text: "read".into() };
+    assert_eq!(result(created), [Record::Todos(added)]);
+    let id = || "1".to_owned();
+    for (input, change) in [
+        (
+            serde_json::json!({"taskId": "1", "status": "in_progress"}),
+            Some(TodoChange::Changed { id: id(), text: None, state: Some(TodoState::Active) }),
+        ),
+        (
+            serde_json::json!({"taskId": "1", "subject": "look"}),
+            Some(TodoChange::Changed { id: id(), text: Some("look".into()), state: None }),
+        ),
+        (serde_json::json!({"taskId": "1", "status": "deleted"}), Some(TodoChange::Removed { id: id() })),
+        (serde_json::json!({"taskId": "1", "owner": "x"}), None),
+        (serde_json::json!({"status": "completed"}), None),
+    ] {
+        assert_eq!(call("TaskUpdate", input), change.map(Record::Todos).into_iter().collect::<Vec<_>>());
+    }
+    let edits = Record::UsedTool { tool: "Edit".into(), detail: "/a/b.rs".into(), doing: Doing::Editing };
+    assert_eq!(call("Edit", serde_json::json!({"file_path": "/a/b.rs", "old_string": "x"})), [edits]);
+    let printed = serde_json::json!({"stdout": "opened https://github.com/a/b/pull/7", "stderr": ""});
+    let pull_requests = PullRequest::all_in("https://github.com/a/b/pull/7");
+    assert_eq!(result(printed), [Record::Printed { pull_requests }]);
+    // What a file says that was read is nobody's work.
+    assert_eq!(result(serde_json::json!({"file": {"content": "https://github.com/a/b/pull/8"}})), []);
 }
 
 #[test]

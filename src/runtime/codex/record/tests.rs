@@ -21,7 +21,7 @@ fn a_real_rollout_tells_each_prompt_and_each_word_once() {
     Usage { message: "resp_0005", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789ad]\ntool sleep 6; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 6; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 6; echo hi", doing: Running }
     Usage { message: "resp_0008", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0011", usage: Usage { input: 123, output: 50 } }
@@ -50,7 +50,7 @@ fn a_prompt_that_was_typed_while_it_talked_or_ran_a_tool_or_was_interrupted_is_t
     Usage { message: "resp_0014", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · root · 0123456789bb]\ntool sleep 7; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 7; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 7; echo hi", doing: Running }
     Usage { message: "resp_0016", usage: Usage { input: 123, output: 50 } }
     Taken { text: "[fleet · cli · ann · 0123456789c3]\nsteered into a tool\nlast line" }
     Taken { text: "[fleet · cli · ann · 0123456789c2]\nlong line 1 of the steered paste\nlong line 2 of the steered paste\n…" }
@@ -58,7 +58,7 @@ fn a_prompt_that_was_typed_while_it_talked_or_ran_a_tool_or_was_interrupted_is_t
     Usage { message: "resp_0018", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     Taken { text: "[fleet · cli · root · 0123456789bd]\ntool sleep 30" }
-    UsedTool { tool: "exec_command", detail: "sleep 30" }
+    UsedTool { tool: "exec_command", detail: "sleep 30", doing: Running }
     Usage { message: "resp_0020", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Interrupted, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789c6]\nqueued during tool then esc\nlast line" }
@@ -75,7 +75,7 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
     insta::assert_snapshot!(told(&Codex, RecordKind::Transcript, VERSION, "rollout-steered.jsonl"), @r#"
     Conversation { id: "01a1f96a-0428-7740-a99e-5c22209df73b" }
     Taken { text: "[fleet · cli · ann · 0123456789aj]\nask touch /srv/a/file2" }
-    UsedTool { tool: "exec_command", detail: "touch /srv/a/file2" }
+    UsedTool { tool: "exec_command", detail: "touch /srv/a/file2", doing: Running }
     Usage { message: "resp_0001", usage: Usage { input: 123, output: 50 } }
     Said { text: "The tool has run." }
     Usage { message: "resp_0003", usage: Usage { input: 123, output: 50 } }
@@ -87,13 +87,34 @@ fn a_prompt_that_steered_a_running_turn_is_told_too() {
     Taken { text: "[fleet · cli · ann · 0123456789ap]\nfail 500" }
     TurnEnded { outcome: Failed { reason: "We’re currently experiencing high demand, which may cause temporary errors.", blocked: None }, last_words: None }
     Taken { text: "[fleet · cli · ann · 0123456789aq]\ntool sleep 4; echo hi" }
-    UsedTool { tool: "exec_command", detail: "sleep 4; echo hi" }
+    UsedTool { tool: "exec_command", detail: "sleep 4; echo hi", doing: Running }
     Usage { message: "resp_0007", usage: Usage { input: 123, output: 50 } }
     Taken { text: "[fleet · cli · ann · 0123456789ar]\nhi steer" }
     Said { text: "Done: **0123456789ar** is `finished`." }
     Usage { message: "resp_0009", usage: Usage { input: 123, output: 50 } }
     TurnEnded { outcome: Completed, last_words: None }
     "#);
+}
+
+#[test]
+fn a_plan_is_the_whole_to_do_list_a_patch_names_its_file_and_what_a_command_printed_is_searched_for_pull_requests() {
+    let call = |name: &str, arguments: &str| {
+        let payload = serde_json::json!({"type": "function_call", "name": name, "arguments": arguments});
+        rollout(&serde_json::json!({"type": "response_item", "payload": payload}).to_string())
+    };
+    let todo = |text: &str, state| Todo { text: text.into(), state };
+    let list = vec![todo("read", TodoState::Done), todo("fix", TodoState::Active), todo("test", TodoState::Pending)];
+    let plan = r#"{"explanation":"x","plan":[{"step":"read","status":"completed"},{"step":"fix\nit","status":"in_progress"},{"step":"test","status":"pending"},{"step":"?","status":"of next year"}]}"#;
+    assert_eq!(call("update_plan", plan), [Record::Todos(TodoChange::All(list))]);
+    assert_eq!(call("update_plan", "{"), []);
+    let tests = Record::UsedTool { tool: "exec_command".into(), detail: "make test".into(), doing: Doing::Testing };
+    assert_eq!(call("exec_command", r#"{"cmd":"make test"}"#), [tests]);
+    let patch = r#"{"type":"response_item","payload":{"type":"custom_tool_call","name":"apply_patch","input":"*** Begin Patch\n*** Update File: src/a.rs\n@@"}}"#;
+    let edits = Record::UsedTool { tool: "apply_patch".into(), detail: "src/a.rs".into(), doing: Doing::Editing };
+    assert_eq!(rollout(patch), [edits]);
+    let printed = r#"{"type":"event_msg","payload":{"type":"item_completed","item":{"type":"CommandExecution","aggregated_output":"https://github.com/a/b/pull/7\n"}}}"#;
+    let pull_requests = PullRequest::all_in("https://github.com/a/b/pull/7");
+    assert_eq!(rollout(printed), [Record::Printed { pull_requests }]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
 const ASIDES: [&str; 3] = ["<system-reminder>", "<local-command", "<command-"];
 
 pub(super) fn messages(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) -> Response {
-    let request = match super::json(headers, body).and_then(|body| Ok((check(headers, &body)?, body))) {
+    let request = match super::parsed(headers, body).and_then(|body| Ok((check(headers, &body)?, body))) {
         Ok(checked) => checked,
         Err(why) => {
             shared.seen().violations.push(why.clone());
@@ -171,6 +171,7 @@ fn tool_use(reply: &Reply, id: &str) -> Option<Value> {
             json!({"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false,
                 "options": [{"label": "Red", "description": "like fire"}, {"label": "Blue", "description": "like the sea"}]}]}),
         ),
+        Reply::Call { name, input } => (*name, input.clone()),
         Reply::Text { .. } | Reply::Fail { .. } | Reply::Refuse(_) => return None,
     };
     Some(json!({"type": "tool_use", "id": format!("toolu_{id}"), "name": name, "input": input}))

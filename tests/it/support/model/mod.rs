@@ -7,6 +7,7 @@
 //! | `slow 3 gate` | three chunks of text, each let through by [`FakeModel::release`] of that gate |
 //! | `tool command` | a call of the CLI's shell tool with that command, then text |
 //! | `ask command` | the same, but such that Codex asks a person first (Claude asks by its own rules) |
+//! | `todo gate one \| two` | the CLI's own to-do list of these, the first one begun; then `slow 1 gate` |
 //! | `question` | Claude's AskUserQuestion, then text |
 //! | `fail 529` | an API error of that status, for every attempt |
 //! | `limit 7200` | the account's usage limit is reached, for so many seconds |
@@ -32,7 +33,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use fleetd::model::PromptId;
 use fleetd::model::text::header_id;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -95,10 +96,23 @@ impl Request {
 /// What a request is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reply {
-    Text { chunks: Vec<String>, gate: Option<String> },
-    Tool { command: String, ask: bool },
+    Text {
+        chunks: Vec<String>,
+        gate: Option<String>,
+    },
+    Tool {
+        command: String,
+        ask: bool,
+    },
     Question,
-    Fail { status: u16 },
+    /// A call of one of the CLI's other tools.
+    Call {
+        name: &'static str,
+        input: Value,
+    },
+    Fail {
+        status: u16,
+    },
     Refuse(Refusal),
 }
 
@@ -295,9 +309,7 @@ pub fn sha256(text: &str) -> String {
 async fn serve(shared: Arc<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     match (method.as_str(), uri.path()) {
         ("POST", "/v1/messages") => anthropic::messages(shared, &headers, &body),
-        ("POST", "/v1/messages/count_tokens") => {
-            axum::Json(serde_json::json!({"input_tokens": TOKENS.0})).into_response()
-        }
+        ("POST", "/v1/messages/count_tokens") => axum::Json(json!({"input_tokens": TOKENS.0})).into_response(),
         ("POST", "/v1/responses") => openai::responses(shared, &headers, &body),
         (method, path) => {
             shared.seen().other_paths.push(format!("{method} {path}"));
@@ -320,7 +332,7 @@ fn in_seconds(seconds: i64) -> i64 {
 /// What is wrong with a request, or nothing.
 type Checked<T> = Result<T, String>;
 
-fn json(headers: &HeaderMap, body: &Bytes) -> Checked<Value> {
+fn parsed(headers: &HeaderMap, body: &Bytes) -> Checked<Value> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err(format!("content-type {kind:?}"));
@@ -330,6 +342,9 @@ fn json(headers: &HeaderMap, body: &Bytes) -> Checked<Value> {
 
 /// Chooses the answer: by the newest message's directive; a tool's result gets text.
 fn reply_to(request: &Request) -> Reply {
+    if let Some(reply) = todo_step(request) {
+        return reply;
+    }
     // What a person typed meanwhile comes behind the result as a system's message.
     let last = request.messages.iter().rev().find(|message| message.role != "system");
     if last.is_some_and(|message| message.tool_result && message.texts.is_empty()) {
@@ -346,6 +361,30 @@ fn reply_to(request: &Request) -> Reply {
         chunks: vec!["Done: ".to_owned(), format!("**{name}** is "), "`finished`.".to_owned()],
         gate: None,
     })
+}
+
+/// The next step of a to-do list, with the CLI's own tools for it. Codex 0.169 offers `update_plan` not to every model, and
+/// writes its call into the rollout all the same.
+fn todo_step(request: &Request) -> Option<Reply> {
+    let line = request.newest_prompt().lines().find_map(|line| line.trim().strip_prefix("todo "))?;
+    let (gate, items) = line.split_once(' ')?;
+    let items: Vec<&str> = items.split('|').map(str::trim).collect();
+    let since = request.messages.iter().rev().take_while(|message| message.role != "user" || message.texts.is_empty());
+    let done = since.filter(|message| message.tool_result).count();
+    let state = |index: usize| if index == 0 { "in_progress" } else { "pending" };
+    let call = |name, input| Some(Reply::Call { name, input });
+    if request.tools.iter().any(|tool| tool == "exec_command") && done == 0 {
+        let steps = items.iter().enumerate().map(|(index, item)| json!({"step": item, "status": state(index)}));
+        return call("update_plan", json!({"plan": steps.collect::<Vec<_>>()}));
+    }
+    if request.tools.iter().any(|tool| tool == "TaskCreate") && done <= items.len() {
+        return match items.get(done) {
+            Some(item) => call("TaskCreate", json!({"subject": item, "description": format!("do {item}")})),
+            None => call("TaskUpdate", json!({"taskId": "1", "status": "in_progress"})),
+        };
+    }
+    let chunks = vec!["The list is kept.".to_owned()];
+    Some(Reply::Text { chunks, gate: Some(gate.to_owned()) })
 }
 
 fn directive(line: &str, name: &str) -> Option<Reply> {

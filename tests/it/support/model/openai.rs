@@ -22,7 +22,7 @@ const ASIDES: [&str; 5] = [
 ];
 
 pub(super) fn responses(shared: Arc<Shared>, headers: &HeaderMap, body: &Bytes) -> Response {
-    let request = match super::json(headers, body).and_then(|body| check(headers, &body)) {
+    let request = match super::parsed(headers, body).and_then(|body| check(headers, &body)) {
         Ok(request) => request,
         Err(why) => {
             shared.seen().violations.push(why.clone());
@@ -170,6 +170,8 @@ fn answer(shared: Arc<Shared>, id: String, request: Request, reply: Reply) -> Re
         say(json!({"type": "response.created", "response": {"id": response}})).await;
         let item = match &reply {
             Reply::Tool { command, ask } => shell_call(&request, &id, command, *ask),
+            Reply::Call { name, input } => json!({"type": "function_call", "id": format!("fc_{id}"),
+                "call_id": format!("call_{id}"), "name": name, "arguments": input.to_string()}),
             Reply::Text { chunks, gate } => {
                 let item = |text: &str| json!({"type": "message", "role": "assistant", "id": format!("msg_{id}"), "content": [{"type": "output_text", "text": text}]});
                 say(json!({"type": "response.output_item.added", "output_index": 0, "item": item("")})).await;

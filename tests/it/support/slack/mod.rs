@@ -1,6 +1,7 @@
 //! A strict fake Slack on loopback: the methods of the Web API that are used and Socket Mode, with what the real one rejects.
 //! Whatever the real one would not accept is an error in its words and counted as a violation.
 
+mod doings;
 mod files;
 mod limits;
 mod people;
@@ -29,12 +30,13 @@ pub const APP_TOKEN: &str = "xapp-1-secret-app";
 pub const BOT_USER: &str = "UFLEET001";
 
 /// What an app made from the manifest gets.
-pub const MANIFEST_SCOPES: [&str; 12] = [
+pub const MANIFEST_SCOPES: [&str; 13] = [
     "app_mentions:read",
     "channels:history",
     "channels:read",
     "chat:write",
     "commands",
+    "files:read",
     "files:write",
     "groups:history",
     "groups:read",
@@ -52,6 +54,10 @@ pub struct Posted {
     pub user: String,
     pub text: String,
     pub metadata: Value,
+    /// When it was edited last.
+    pub edited: Option<String>,
+    /// As the events and the history tell them.
+    pub files: Vec<Value>,
 }
 
 /// What the next call of a method meets.
@@ -92,6 +98,12 @@ struct World {
     scopes: Vec<String>,
     /// The channels that the app is not in.
     outside: HashSet<String>,
+    /// The channels that were archived.
+    archived: HashSet<String>,
+    /// Events are given up instead of sent: connected, yet nothing comes.
+    deaf: bool,
+    /// The contents of files, by id.
+    files: HashMap<String, Vec<u8>>,
     limits: limits::Limits,
     unseen: files::Unseen,
 }
@@ -143,6 +155,7 @@ impl FakeSlack {
         let address = http.local_addr().unwrap();
         let shared = Shared { world: Arc::clone(&world), sockets: ws.local_addr().unwrap() };
         let app = Router::new().route("/api/{method}", axum::routing::any(web::call));
+        let app = app.route("/files/{id}", axum::routing::get(web::file));
         let app = app.route("/upload/{id}", axum::routing::post(files::fill));
         let app = app.route("/commands/{id}", axum::routing::post(people::answered)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
@@ -338,7 +351,15 @@ impl World {
     fn post(&mut self, channel: &str, thread: Option<&str>, user: &str, text: &str, metadata: Value) -> String {
         let ts = self.next_ts();
         let thread = thread.map(str::to_owned);
-        let message = Posted { ts: ts.clone(), thread, user: user.to_owned(), text: text.to_owned(), metadata };
+        let message = Posted {
+            ts: ts.clone(),
+            thread,
+            user: user.to_owned(),
+            text: text.to_owned(),
+            metadata,
+            edited: None,
+            files: Vec::new(),
+        };
         self.messages.entry(channel.to_owned()).or_default().push(message);
         ts
     }
@@ -373,6 +394,9 @@ impl World {
     }
 
     fn attempt(&mut self, payload: Value, attempt: u32) {
+        if self.deaf {
+            return;
+        }
         self.clock += 1;
         let envelope = format!("envelope-{}", self.clock);
         let frame = json!({

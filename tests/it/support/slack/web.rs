@@ -13,6 +13,25 @@ use serde_json::{Value, json};
 use super::limits::TooMany;
 use super::{APP_TOKEN, BOT_TOKEN, BOT_USER, Script, Shared, World, lock, strict};
 
+/// A file's content, for whoever shows the bot's token.
+pub(super) async fn file(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut world = lock(&shared.world);
+    world.calls.push(("file".to_owned(), Instant::now()));
+    if let Some(Script::Status(status)) =
+        world.scripts.get_mut("file").filter(|steps| !steps.is_empty()).map(|steps| steps.remove(0))
+    {
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if token != Some(&format!("Bearer {BOT_TOKEN}")) {
+        return (StatusCode::FOUND, [(header::LOCATION, "/login")]).into_response();
+    }
+    match world.files.get(&id) {
+        Some(content) => content.clone().into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
 type Answer = Result<Value, &'static str>;
 
 pub(super) async fn call(
@@ -168,6 +187,7 @@ impl World {
                 let all: Vec<Value> = self
                     .channels
                     .iter()
+                    .filter(|(id, _)| !self.archived.contains(*id))
                     .map(|(id, name)| {
                         let member = !self.outside.contains(id);
                         json!({"id": id, "name": name, "is_channel": true, "is_member": member})
@@ -183,6 +203,9 @@ impl World {
             "views.publish" => self.people.publish(arguments),
             "chat.postMessage" => {
                 let channel = self.known(required("channel")?)?;
+                if self.archived.contains(&channel) {
+                    return Err("is_archived");
+                }
                 let words = self.words(arguments)?;
                 let thread = text("thread_ts").map(str::to_owned);
                 if let Some(thread) = &thread
@@ -257,16 +280,23 @@ impl World {
                 }
                 let with_metadata = text("include_all_metadata") == Some("true");
                 let oldest = text("oldest").unwrap_or("0").to_owned();
-                let all = self.messages[&channel].iter().filter(|message| message.ts.as_str() > oldest.as_str());
-                let all = all.filter(|message| message.thread == thread || Some(&message.ts) == thread.as_ref());
+                let all = self.messages[&channel].iter();
+                // A thread is told with its root, whatever is asked for.
+                let root = |ts: &String| Some(ts) == thread.as_ref();
+                let all = all.filter(|message| message.ts.as_str() > oldest.as_str() || root(&message.ts));
+                let all = all.filter(|message| message.thread == thread || root(&message.ts));
                 let shown = all.map(|message| {
-                    let mut shown = json!({"type": "message", "ts": message.ts, "text": message.text});
+                    let mut shown = self.shown(&channel, &message.ts);
                     if with_metadata && message.metadata.is_object() {
                         shown["metadata"] = message.metadata.clone();
                     }
                     shown
                 });
-                let shown = shown.collect();
+                let mut shown: Vec<Value> = shown.collect();
+                if thread.is_none() {
+                    // The newest first, over all pages.
+                    shown.reverse();
+                }
                 self.paged(arguments, "messages", shown)
             }
             _ => Err("unknown_method"),
