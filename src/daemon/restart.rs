@@ -107,7 +107,7 @@ pub fn must_restart(sight: Option<&Sight>) -> Result<Token, Why> {
     match sight.occupant {
         _ if sight.pane.death.is_some() => Err(Why::Pane(Hold::Dead)),
         Occupant::Launching => Err(Why::Pane(Hold::NotReady)),
-        Occupant::Stranger => Err(Why::Pane(Hold::Stranger(sight.pane.command.clone()))),
+        Occupant::Stranger => Err(Why::Pane(Hold::Stranger(sight.pane.program()))),
         Occupant::Agent | Occupant::Behind => Ok(Token { pid: sight.pane.pid }),
     }
 }

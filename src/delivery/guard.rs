@@ -177,9 +177,9 @@ fn reachable(sight: &Sight) -> Result<(), Hold> {
     }
     match sight.occupant {
         Occupant::Agent => {}
-        Occupant::Behind => return Err(Hold::Behind(pane.command.clone())),
+        Occupant::Behind => return Err(Hold::Behind(pane.program())),
         Occupant::Launching => return Err(Hold::NotReady),
-        Occupant::Stranger => return Err(Hold::Stranger(pane.command.clone())),
+        Occupant::Stranger => return Err(Hold::Stranger(pane.program())),
     }
     if pane.input_off {
         return Err(Hold::InputOff);
@@ -222,7 +222,7 @@ pub(super) mod tests {
                 cursor_row: 0,
                 width: 200,
                 height: 50,
-                command: "claude".into(),
+                command: Some("claude".into()),
                 title: String::new(),
             },
             occupant: Occupant::Agent,

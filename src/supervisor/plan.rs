@@ -253,7 +253,7 @@ pub(super) mod tests {
             cursor_row: 0,
             width: 200,
             height: 50,
-            command: String::new(),
+            command: None,
             title: String::new(),
         }
     }

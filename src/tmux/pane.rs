@@ -66,10 +66,18 @@ pub struct Pane {
     pub width: u32,
     /// Height in rows.
     pub height: u32,
-    /// The name of the program in the pane's foreground; characters outside printable ASCII show as `?`.
-    pub command: String,
+    /// The name of the program in the pane's foreground; characters outside printable ASCII show as `?`. None in a listing,
+    /// where it would be half of the work: tmux asks the system for each.
+    pub command: Option<String>,
     /// The title that the program set.
     pub title: String,
+}
+
+impl Pane {
+    /// What runs in its foreground, for people.
+    pub fn program(&self) -> String {
+        self.command.clone().unwrap_or_else(|| "another program".to_owned())
+    }
 }
 
 /// How a pane's process ended.
@@ -88,7 +96,7 @@ const MARK: &str = "pane";
 
 /// The fields, in the order that [`parse`] reads them. Titles and names can't hold a control character (tmux sees to that),
 /// a command's name can. No other separator than a tab is safe: newer tmux prints other control characters as `\037`.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 16] = [
     "#{pane_id}",
     "#{session_name}",
     "#{pane_pid}",
@@ -104,14 +112,25 @@ const FIELDS: [&str; 17] = [
     "#{cursor_y}",
     "#{pane_width}",
     "#{pane_height}",
-    "#{s/[^ -~]/?/:pane_current_command}",
     "#{pane_title}",
 ];
 
-/// The format that makes tmux print a pane as [`parse`] reads it.
+/// The field behind them, for one pane; a listing leaves it empty.
+const COMMAND: &str = "#{s/[^ -~]/?/:pane_current_command}";
+
+/// The format that makes tmux print one pane as [`parse`] reads it.
 pub(super) fn format(tags: &[String]) -> String {
+    with_command(COMMAND, tags)
+}
+
+/// The same for many panes.
+pub(super) fn listing(tags: &[String]) -> String {
+    with_command("", tags)
+}
+
+fn with_command(command: &str, tags: &[String]) -> String {
     let mut format = MARK.to_owned();
-    for field in FIELDS {
+    for field in FIELDS.into_iter().chain([command]) {
         format.push('\t');
         format.push_str(field);
     }
@@ -141,8 +160,8 @@ pub(super) fn parse(line: &str, tags: &[String]) -> Option<Pane> {
         y,
         width,
         height,
-        command,
         title,
+        command,
         values @ ..,
     ] = fields.as_slice()
     else {
@@ -172,7 +191,7 @@ pub(super) fn parse(line: &str, tags: &[String]) -> Option<Pane> {
         cursor_row: y.parse().ok()?,
         width: width.parse().ok()?,
         height: height.parse().ok()?,
-        command: (*command).to_owned(),
+        command: Some(*command).filter(|command| !command.is_empty()).map(str::to_owned),
         title: (*title).to_owned(),
     })
 }
@@ -181,7 +200,7 @@ pub(super) fn parse(line: &str, tags: &[String]) -> Option<Pane> {
 mod tests {
     use super::*;
 
-    const LINE: &str = "pane\t%3\ta\t42\tDEAD\t0\t1\t2\t1700000000\t1700000001\t3\t4\t200\t50\tclaude\t✳ title\tx\t";
+    const LINE: &str = "pane\t%3\ta\t42\tDEAD\t0\t1\t2\t1700000000\t1700000001\t3\t4\t200\t50\t✳ title\tclaude\tx\t";
 
     fn read(dead: &str) -> Option<Pane> {
         parse(&LINE.replace("DEAD", dead), &["@x".into(), "@y".into()])
@@ -205,7 +224,7 @@ mod tests {
         let pane = read("0\t\t").unwrap();
         assert!(!pane.in_mode && pane.input_off);
         assert_eq!(pane.tags, BTreeMap::from([("@x".to_owned(), "x".to_owned())]));
-        assert_eq!((pane.title.as_str(), pane.command.as_str()), ("✳ title", "claude"));
+        assert_eq!((pane.title.as_str(), pane.command.as_deref()), ("✳ title", Some("claude")));
     }
 
     #[test]

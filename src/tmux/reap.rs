@@ -67,7 +67,7 @@ mod tests {
             Some(Death::Unknown) => "1\t\t",
             Some(_) => "1\t7\t",
         };
-        let line = format!("pane\t{id}\ta\t{pid}\t{dead}\t0\t0\t0\t1\t1\t0\t0\t200\t50\tsh\ttitle");
+        let line = format!("pane\t{id}\ta\t{pid}\t{dead}\t0\t0\t0\t1\t1\t0\t0\t200\t50\ttitle\tsh");
         super::super::pane::parse(&line, &[]).unwrap()
     }
 

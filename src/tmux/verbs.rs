@@ -51,7 +51,7 @@ impl Server {
 
     pub(super) async fn list(&self) -> Result<Vec<Pane>> {
         let tags = &self.inner.options.tags;
-        let command = Command::new("list-panes").args(["-a", "-F"]).arg(pane::format(tags));
+        let command = Command::new("list-panes").args(["-a", "-F"]).arg(pane::listing(tags));
         let lines = self.call("list-panes", Repeat::Safe, vec![command]).await?;
         let panes = lines.iter().filter_map(|line| pane::parse(line, tags));
         Ok(panes.filter(|pane| pane.session != super::control::KEEPER).collect())

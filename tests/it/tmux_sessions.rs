@@ -146,7 +146,7 @@ async fn a_person_who_types_is_seen_on_the_screen_with_the_cursor_and_what_is_di
     let pane = server.create(&session("a", tmux.path(), script)).await.unwrap();
     shown(&server, &pane, "🦀").await;
     let (pane, screen) = server.look(&pane.id).await.unwrap().unwrap();
-    assert_eq!((pane.title.as_str(), pane.command.as_str()), ("✳ title", "sleep"));
+    assert_eq!((pane.title.as_str(), pane.command.as_deref()), ("✳ title", Some("sleep")));
     assert_eq!((screen.rows.len(), screen.cursor_row, screen.cursor_column), (50, 0, 17));
     let row = &screen.rows[0];
     assert_eq!((row.text.as_str(), row.dim.as_slice()), ("> Try this 日本🦀", std::slice::from_ref(&(2..10))));
