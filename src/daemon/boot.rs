@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::deaths::Deaths;
@@ -85,7 +86,7 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     create_private_dir(state.root()).with_context(|| {
         format!("can't create the state directory {}; choose another with --state", state.root().display())
     })?;
-    let lock = lock(&state)?;
+    let lock = lock(&state).await?;
     let executable = program(&state, executable);
     let store = Store::open(&state.database()).await?;
     let id = fleet_id(&store).await?;
@@ -137,20 +138,29 @@ pub async fn boot(options: Options, events: mpsc::UnboundedSender<Event>) -> any
     Ok(Booted { running: Arc::new(running), socket, stamps })
 }
 
+/// How long the lock of a daemon that was killed may live on: in a child of its that was just being started, until its exec.
+const LOCK_LIVES: Duration = Duration::from_secs(2);
+
 /// Keeps a second daemon out of this state directory for as long as the file is open.
-fn lock(state: &StateDir) -> anyhow::Result<File> {
+async fn lock(state: &StateDir) -> anyhow::Result<File> {
     let path = state.lock();
     let mut options = fs::OpenOptions::new();
     std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(false), 0o600);
     let told = || format!("can't write in the state directory {}; choose another with --state", state.root().display());
     let file = options.open(&path).with_context(told)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => bail!(
-            "another fleetd runs on {}: stop it first (`systemctl stop fleetd`), or give this one another --state",
-            state.root().display()
-        ),
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < LOCK_LIVES => sleep(Duration::from_millis(50)).await,
+            Err(fs::TryLockError::WouldBlock) => bail!(
+                "another fleetd runs on {}: stop it first (`systemctl stop fleetd`), or give this one another --state",
+                state.root().display()
+            ),
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("can't lock {}", path.display()));
+            }
+        }
     }
 }
 

@@ -135,8 +135,9 @@ impl Desk {
     async fn pass(&mut self) -> anyhow::Result<Pass> {
         let directory = self.bridge.directory().await;
         let mut pass = Pass { acted: 0, waits: false };
-        // Whoever waits keeps their own order: nothing of theirs goes before it.
-        let mut waiting = HashSet::new();
+        // Whoever waits keeps their own order, and so does a thread: nothing of either goes before it. What stands below a root
+        // that waits would be taken for talk among people.
+        let (mut waiting, mut waiting_lanes) = (HashSet::new(), HashSet::new());
         let mut after = 0;
         loop {
             // By pages, so that any number that waits keeps nobody else's from being acted on.
@@ -149,15 +150,17 @@ impl Desk {
                 // What is said in a thread stays in its order.
                 let behind = lane.is_some() && self.under_way.values().any(|busy| *busy == lane);
                 let behind = behind || person.as_ref().is_some_and(|person| waiting.contains(person));
+                let behind = behind || lane.as_ref().is_some_and(|lane| waiting_lanes.contains(lane));
                 if behind || self.under_way.contains_key(&envelope.seq) {
                     continue;
                 }
-                match self.act_on(&directory, envelope, &arrival, lane).await? {
+                match self.act_on(&directory, envelope, &arrival, lane.clone()).await? {
                     Fate::Acted => pass.acted += 1,
                     Fate::HandedOn => {}
                     Fate::Waits => {
                         pass.waits = true;
                         waiting.extend(person);
+                        waiting_lanes.extend(lane);
                     }
                 }
             }

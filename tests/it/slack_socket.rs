@@ -37,6 +37,7 @@ async fn a_wrong_or_swapped_token_is_told_with_what_to_do_and_nothing_leaks() {
 async fn a_token_that_is_revoked_is_told_and_its_return_ends_the_problem() {
     let house = House::new().await;
     let mut bridge = house.started().await;
+    house.slack.wait_sockets(2).await;
     house.slack.revoke_tokens(true);
     house.slack.drop_sockets();
     let revoked = |problem: &Option<String>| problem.as_ref().is_some_and(|text| text.contains("token_revoked"));

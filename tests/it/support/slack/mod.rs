@@ -19,8 +19,8 @@ use axum::http::StatusCode;
 use fleetd::model::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinHandle;
 
 use super::wait::until;
 
@@ -117,7 +117,8 @@ enum Command {
 pub struct FakeSlack {
     world: Arc<Mutex<World>>,
     address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    /// Its own: a test that runs a command waits for it, and Slack goes on meanwhile.
+    runtime: Option<Runtime>,
 }
 
 #[derive(Clone)]
@@ -128,7 +129,9 @@ struct Shared {
 
 impl Drop for FakeSlack {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -139,8 +142,10 @@ fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
 impl FakeSlack {
     /// A workspace with these channels (name, id); an event that is not acked within `patience` comes again.
     pub async fn start(channels: &[(&str, &str)], patience: Duration) -> Self {
-        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ws = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listen = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+        let http = runtime.spawn(listen()).await.unwrap();
+        let ws = runtime.spawn(listen()).await.unwrap();
         let mut world = World { page: 2, scopes: MANIFEST_SCOPES.map(str::to_owned).into(), ..World::default() };
         for (name, id) in channels {
             world.channels.insert((*id).to_owned(), (*name).to_owned());
@@ -159,12 +164,10 @@ impl FakeSlack {
         let app = app.route("/upload/{id}", axum::routing::post(files::fill));
         let app = app.route("/commands/{id}", axum::routing::post(people::answered)).with_state(shared);
         let app = app.fallback(|| async { (StatusCode::NOT_FOUND, "no such path") });
-        let tasks = vec![
-            tokio::spawn(async move { axum::serve(http, app).await.unwrap() }),
-            tokio::spawn(socket::accept(ws, Arc::clone(&world))),
-            tokio::spawn(socket::redeliver(Arc::clone(&world), patience)),
-        ];
-        Self { world, address, tasks }
+        runtime.spawn(async move { axum::serve(http, app).await.unwrap() });
+        runtime.spawn(socket::accept(ws, Arc::clone(&world)));
+        runtime.spawn(socket::redeliver(Arc::clone(&world), patience));
+        Self { world, address, runtime: Some(runtime) }
     }
 
     /// The clock by which Slack's limits are measured; the box's own where no test moves it.
