@@ -99,7 +99,9 @@ async fn write(bridge: &Bridge, homes: &mut HashMap<String, Home>, round: Durati
         } else {
             let mut view = view.clone();
             view.narrow(&seen);
-            wording::fleet(&view, |slug| directory.channel_of(slug))
+            // Not by way of the outbox, so what must not be said is taken out here.
+            let sections = wording::fleet(&view, |slug| directory.channel_of(slug));
+            sections.iter().map(|section| bridge.redaction.text(section)).collect()
         };
         if home.shown.as_ref() == Some(&sections) || most == 0 {
             continue;
